@@ -1,0 +1,107 @@
+"""The canonical form of a payload, and the digest chain that makes a log's completeness provable.
+
+``commitment = SHA-256(salt ‖ canonical payload)`` and
+``digest = SHA-256(digest before ‖ envelope ‖ commitment)``, where the first digest before is 32 zero bytes and
+the envelope is a canonical JSON array of the other columns. Erasing a payload and its salt leaves the
+commitment, so the chain still holds and the erased words can't be guessed.
+
+The canonical form survives a round trip through PostgreSQL's jsonb unchanged: keys sorted, no NUL, no lone
+surrogates, numbers finite and at most 2^53 in size, whole numbers written as integers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import msgspec
+
+from meeta_bot.events import Event, SealedEvent
+
+GENESIS = bytes(32)
+SALT_BYTES = 16
+ENVELOPE_COLUMNS = SealedEvent.__struct_fields__.index("payload")
+LARGEST_NUMBER = 2**53
+SMALLEST_NUMBER = 1e-300  # below it doubles lose precision on the way through decimal notation
+DEEPEST = 64  # levels of nesting; deeper values are cut, jsonb and every JSON reader have limits of their own
+REPLACEMENT = "�"
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def clean_text(text: str) -> str:
+    """`text` without what PostgreSQL's text and jsonb can't hold: NUL and lone surrogates become U+FFFD."""
+    if "\x00" in text:
+        text = text.replace("\x00", REPLACEMENT)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def canonical_value(value: Any, depth: int = 0) -> Any:
+    """`value` (plain JSON types) in the form that survives jsonb."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return _canonical_number(value)
+    if depth >= DEEPEST:
+        return None
+    if isinstance(value, dict):
+        return {clean_text(str(key)): canonical_value(item, depth + 1) for key, item in value.items()}
+    return [canonical_value(item, depth + 1) for item in value]
+
+
+def _canonical_number(number: float) -> int | float | str | None:
+    if isinstance(number, float):
+        if not math.isfinite(number):
+            return None
+        if number.is_integer():
+            number = int(number)
+        elif abs(number) < SMALLEST_NUMBER:
+            return 0
+    return number if abs(number) <= LARGEST_NUMBER else str(number)
+
+
+def canonical_json(payload: Any) -> bytes:
+    """The canonical bytes of a payload: a struct, or what was decoded from JSON."""
+    return _encoder.encode(canonical_value(msgspec.to_builtins(payload)))
+
+
+def commit(salt: bytes, payload: bytes) -> bytes:
+    """The commitment to a canonical payload; 32 bytes."""
+    return hashlib.sha256(salt + payload).digest()
+
+
+def link(previous: bytes, envelope: tuple[Any, ...], commitment: bytes) -> bytes:
+    """The digest of an event whose envelope is `envelope`, after one whose digest is `previous`; 32 bytes."""
+    return hashlib.sha256(previous + msgspec.json.encode(envelope) + commitment).digest()
+
+
+def envelope_of(event: SealedEvent) -> tuple[Any, ...]:
+    """The columns that a digest covers besides the payload, in their fixed order."""
+    return msgspec.structs.astuple(event)[:ENVELOPE_COLUMNS]
+
+
+def seal(capture_id: str, seq: int, previous: bytes, event: Event, salt: bytes) -> SealedEvent:
+    """Number `event` as `seq` of its capture and chain it to the digest of the one before."""
+    payload = canonical_json(event.payload)
+    commitment = commit(salt, payload)
+    envelope = (
+        capture_id,
+        seq,
+        event.type,
+        clean_text(event.origin),
+        clean_text(event.room),
+        None if event.endpoint_id is None else clean_text(event.endpoint_id),
+        event.occurred_at,
+        event.monotonic_ms,
+        event.server_at,
+        event.initial,
+        event.inferred,
+    )
+    return SealedEvent(*envelope, payload.decode(), salt, commitment, link(previous, envelope, commitment))

@@ -1,0 +1,57 @@
+"""Structured logs on standard error: readable on a terminal, JSON lines elsewhere; secrets never pass."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_SECRET_NAME = re.compile(r"password|passwd|secret|token|jwt|credential|authorization|salt", re.IGNORECASE)
+_SECRET_IN_TEXT = re.compile(r"(?P<name>jwt|token|password|previd)=[^&\s\"']+|(?<=://)[^/\s:@]+:[^@\s]+(?=@)")
+HIDDEN = "[hidden]"
+
+
+def redact_text(text: str) -> str:
+    """`text` without tokens in links and without user and password before an @."""
+    return _SECRET_IN_TEXT.sub(lambda m: f"{m['name']}={HIDDEN}" if m["name"] else HIDDEN, text)
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The structlog processor that applies the redaction to every value of a line."""
+    for name, value in event.items():
+        if _SECRET_NAME.search(name):
+            event[name] = HIDDEN
+        elif isinstance(value, str):
+            event[name] = redact_text(value)
+    return event
+
+
+def configure(*, verbose: bool = False, json_lines: bool | None = None, stream: TextIO | None = None) -> None:
+    """Set up logging once for the process. `json_lines` None means: when the stream is no terminal."""
+    out = stream or sys.stderr
+    as_json = not out.isatty() if json_lines is None else json_lines
+    renderer: Processor = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    processors: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+        renderer,
+    ]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get_logger(name: str, **context: Any) -> structlog.typing.FilteringBoundLogger:
+    """A logger whose lines carry `name` as their part of the program."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(part=name, **context)
+    return logger

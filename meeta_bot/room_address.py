@@ -1,0 +1,63 @@
+"""The address of a Jitsi room: what a person pastes, taken apart as the Jitsi Meet web application does."""
+
+from __future__ import annotations
+
+import unicodedata
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import msgspec
+
+from meeta_bot.errors import InvalidRoomUrl
+
+_EXAMPLE = "give the address that you would open in a browser, such as https://meet.example.org/WeeklyStandup"
+
+
+class RoomAddress(msgspec.Struct, frozen=True):
+    """A room and where it is.
+
+    ``url`` opens the room's page and carries no token; ``deployment`` is the address without the room, with a
+    tenant's path if there is one; ``room`` is the name as lib-jitsi-meet takes it; ``token`` is the JSON Web Token
+    of the link, a secret.
+    """
+
+    url: str
+    deployment: str
+    room: str
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"RoomAddress({self.url!r})"
+
+
+def parse(text: str) -> RoomAddress:
+    """Take `text` apart.
+
+    :raises InvalidRoomUrl: it is no http(s) address, or names no room.
+    """
+    stripped = text.strip()
+    try:
+        parts = urlsplit(stripped if "://" in stripped else f"https://{stripped}")
+        port = parts.port
+    except ValueError as error:
+        raise InvalidRoomUrl(f"{_shown(text)} is no address: {error}", hint=_EXAMPLE) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidRoomUrl(f"{_shown(text)} is no http or https address", hint=_EXAMPLE)
+    path, _, last = parts.path.rstrip("/").rpartition("/")
+    room = room_name(last)
+    if not room:
+        raise InvalidRoomUrl(f"{_shown(text)} names no room", hint=_EXAMPLE)
+    host = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"
+    deployment = f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}"
+    token = parse_qs(parts.query).get("jwt", [None])[0]
+    return RoomAddress(f"{deployment}/{quote(unquote(last), safe='')}", deployment, room, token)
+
+
+def room_name(text: str) -> str:
+    """The room's name in lib-jitsi-meet's form: decoded, NFKC, lower case, encoded, lower case again."""
+    return quote(unicodedata.normalize("NFKC", unquote(text)).lower(), safe="!'()*~-._").lower()
+
+
+def _shown(text: str) -> str:
+    """`text` as an error message may show it: no tokens, no control characters, not endless."""
+    bare = text.strip().split("?")[0].split("#")[0]
+    return repr(bare if len(bare) <= 200 else f"{bare[:200]}…")

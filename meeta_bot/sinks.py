@@ -1,0 +1,38 @@
+"""What a sink is: the consumer of sealed events. Every sink passes the same conformance tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from meeta_bot.events import SealedEvent
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """What became of a batch. The three add up to its size."""
+
+    stored: int
+    duplicates: int
+    quarantined: int
+
+
+class SinkUnavailable(Exception):
+    """Nothing of the batch was stored and trying the same batch again later can succeed."""
+
+
+class Sink(Protocol):
+    """Takes batches in the order of ``seq`` within each capture; the same batch may come again."""
+
+    async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
+        """Store the batch durably, all or nothing, each event at most once.
+
+        :raises SinkUnavailable: try again later. No other error is raised for what an event holds: an event
+            that can't be stored is quarantined, so that nothing behind it waits.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and files. Safe to call twice."""
+        ...
