@@ -1,0 +1,186 @@
+// Listens to everything that lib-jitsi-meet says of one conference. What is listened to is data (the tables below
+// and the library's own list of events); the code that does it is small. Nothing here throws into the library: a
+// listener that throws would keep later listeners, the library's own among them, from running.
+(() => {
+    'use strict';
+
+    const meetaBot = globalThis.meetaBot ??= {};
+
+    // Groups of JitsiMeetJS.events that are emitted elsewhere than on the conference.
+    const OTHER_EMITTERS = new Set([ 'connection', 'track', 'mediaDevices', 'rtcstats' ]);
+
+    // Events that are not listened to, and why.
+    const SKIPPED = {
+        'conference.audioLevelsChanged': 'five a second and participant; the bot asks for none',
+        'conference.e2ee.verification.ready': 'carries a short authentication string, a secret',
+        'conference.encode_time_stats_received': 'about the bot\'s own video, of which there is none',
+        'conference.inbound_video_stats_received': 'about received video, of which there is none'
+    };
+
+    // How many leading arguments of an event may leave the page, where not all may.
+    const ARGUMENTS = {
+        'connection.connectionFailed': 2, // the third holds the login data
+        'conference.phoneNumberChanged': 0
+    };
+
+    // Presence elements that tell of muted microphones, cameras and shared screens. No event does so in every version
+    // and configuration: tracks are only there for who receives media, and the bot receives none.
+    const PRESENCE = [ 'SourceInfo', 'audiomuted', 'videomuted', 'videoType' ];
+
+    // What an event leaves out and the conference knows: added as a last argument.
+    const CONTEXT = {
+        'conference.joined': conference => meetaBot.serialize([ {
+            endpoint_id: conference.myUserId(),
+            role: conference.getRole?.(),
+            roster_size: conference.getParticipants().length
+        } ])
+    };
+
+    /** Runs `work`; what it throws is told as a message instead. */
+    function guarded(outbox, where, work) {
+        try {
+            work();
+        } catch (error) {
+            try {
+                outbox.push('hook.error', [ where, meetaBot.safeText(String(error?.message ?? error)) ]);
+            } catch {
+                // Nothing is left to tell it with.
+            }
+        }
+    }
+
+    function record(outbox, origin, args, context = []) {
+        guarded(outbox, origin, () => {
+            const kept = args.slice(0, ARGUMENTS[origin] ?? args.length);
+
+            outbox.push(origin, [ ...meetaBot.serialize(kept), ...context ]);
+        });
+    }
+
+    /** The string values of the events that a conference emits, each once. */
+    function conferenceEvents(library) {
+        const values = new Set();
+
+        for (const [ group, events ] of Object.entries(library.events ?? {})) {
+            if (!OTHER_EMITTERS.has(group)) {
+                Object.values(events).forEach(value => typeof value === 'string' && values.add(value));
+            }
+        }
+
+        return [ ...values ].filter(value => !(value in SKIPPED));
+    }
+
+    function connectionEvents(library) {
+        return Object.values(library.events?.connection ?? {}).filter(value => typeof value === 'string');
+    }
+
+    /**
+     * Listens to a JitsiConnection. Call it before `connect()`.
+     *
+     * @param {object} library - JitsiMeetJS.
+     * @param {object} connection
+     * @param {meetaBot.Outbox} outbox
+     */
+    meetaBot.listenToConnection = (library, connection, outbox) => {
+        for (const event of connectionEvents(library)) {
+            connection.addEventListener(event, (...args) => record(outbox, event, args));
+        }
+    };
+
+    /**
+     * Listens to a JitsiConference. Call it before `join()`: who is there already is told before "joined", once.
+     *
+     * @param {object} library - JitsiMeetJS.
+     * @param {object} conference
+     * @param {meetaBot.Outbox} outbox
+     */
+    meetaBot.listenToConference = (library, conference, outbox) => {
+        const events = conferenceEvents(library);
+        const departures = ownDeparture();
+        const presence = presenceMemory(outbox);
+
+        for (const event of events) {
+            conference.on(event, (...args) => {
+                let context = [];
+
+                guarded(outbox, event, () => {
+                    if (event === 'conference.userLeft') {
+                        presence.forget(args[0]);
+                        context = [ departures.flag() ];
+                    } else if (event === 'conference.left') {
+                        departures.raise();
+                    } else {
+                        context = CONTEXT[event]?.(conference) ?? [];
+                    }
+                });
+                record(outbox, event, args, context);
+            });
+        }
+        for (const element of PRESENCE) {
+            conference.addCommandListener(element, (node, endpointId) => guarded(outbox, element, () => {
+                if (endpointId !== conference.myUserId()) {
+                    presence.notice(endpointId, element, String(node?.value ?? ''));
+                }
+            }));
+        }
+        outbox.push('hook.installed', meetaBot.serialize([ {
+            events: [ ...events, ...connectionEvents(library) ],
+            library_version: library.version ?? null,
+            page_load: outbox.pageLoad
+        } ]));
+    };
+
+    // When the bot itself is out of the room, the library first says of everybody that they left, then that the
+    // bot did, all within one task. Messages are written at the end of a task: until then, their flag can be raised.
+    function ownDeparture() {
+        let flags = [];
+
+        return {
+            flag() {
+                const flag = { with_our_own: false };
+
+                if (flags.push(flag) === 1) {
+                    queueMicrotask(() => {
+                        flags = [];
+                    });
+                }
+
+                return flag;
+            },
+            raise: () => flags.forEach(flag => {
+                flag.with_our_own = true;
+            })
+        };
+    }
+
+    // Presence comes whole with every change of any part, element by element: told is what a participant's media
+    // elements say at the end of a task, all together, if one of them changed.
+    function presenceMemory(outbox) {
+        const known = new Map(); // endpoint id → {element: value}
+        const changed = new Set();
+
+        function tell() {
+            for (const endpointId of changed) {
+                if (known.has(endpointId)) {
+                    record(outbox, 'presence.media', [ endpointId, known.get(endpointId) ]);
+                }
+            }
+            changed.clear();
+        }
+
+        return {
+            notice(endpointId, element, value) {
+                const elements = known.get(endpointId) ?? {};
+
+                if (elements[element] !== value) {
+                    known.set(endpointId, { ...elements, [element]: value });
+                    if (changed.size === 0) {
+                        queueMicrotask(tell);
+                    }
+                    changed.add(endpointId);
+                }
+            },
+            forget: endpointId => known.delete(endpointId)
+        };
+    }
+})();

@@ -1,0 +1,153 @@
+// What a conference has to tell Python waits here until Python has it on disk. Batches go through one binding; each
+// is kept until it is acknowledged and sent again when no acknowledgement comes. The buffer is bounded: what does
+// not fit is counted, and the count is told as soon as there is room.
+(() => {
+    'use strict';
+
+    const meetaBot = globalThis.meetaBot ??= {};
+
+    const DEFAULTS = { batch: 100, window: 4, messages: 50000, bytes: 67108864, resend: 3000, text: 1048576 };
+
+    /** The limits in force; Python sets its own through `meetaBot.configure`. */
+    meetaBot.limits = { ...DEFAULTS };
+    meetaBot.configure = limits => Object.assign(meetaBot.limits, limits);
+
+    meetaBot.Outbox = class Outbox {
+        /**
+         * @param {string} conference - The key that Python knows this conference by.
+         * @param {string} pageLoad - A name for this load of the page; numbering starts anew with each.
+         * @param {(batch: string) => void} deliver - The binding.
+         */
+        constructor(conference, pageLoad, deliver) {
+            this.conference = conference;
+            this.pageLoad = pageLoad;
+            this.deliver = deliver;
+            this.lastSeq = 0;
+            this.fresh = []; // messages of the running task, not written yet
+            this.waiting = []; // {seq, text}: all that is not acknowledged, in order
+            this.bytes = 0;
+            this.sent = 0; // how many of `waiting` are on their way
+            this.batchEnds = []; // the last seq of each batch on its way
+            this.overflow = null; // {missed, from_at, to_at} while the buffer is full
+            this.scheduled = false;
+            this.timer = null;
+        }
+
+        /**
+         * Takes one message. `args` must be JSON-safe already.
+         *
+         * @param {string} origin
+         * @param {Array<unknown>} args
+         */
+        push(origin, args) {
+            const held = this.waiting.length + this.fresh.length;
+
+            if (held >= meetaBot.limits.messages || this.bytes >= meetaBot.limits.bytes) {
+                const now = Date.now();
+
+                this.overflow ??= { missed: 0, from_at: now, to_at: now };
+                this.overflow.missed += 1;
+                this.overflow.to_at = now;
+
+                return;
+            }
+            this.tellOverflow();
+            this.append(origin, args);
+            this.schedule();
+        }
+
+        append(origin, args) {
+            this.fresh.push([ ++this.lastSeq, Date.now(), performance.now(), origin, args ]);
+        }
+
+        /** Writes the messages of the task that ends: from here on nothing changes them. */
+        write() {
+            for (const message of this.fresh) {
+                const text = JSON.stringify(message);
+
+                this.waiting.push({ seq: message[0], text });
+                this.bytes += text.length;
+            }
+            this.fresh = [];
+        }
+
+        tellOverflow() {
+            if (this.overflow) {
+                const told = this.overflow;
+
+                this.overflow = null;
+                this.append('hook.overflow', [ told ]);
+            }
+        }
+
+        /** Sends at the end of the running task, so that what one stanza causes travels together. */
+        schedule() {
+            if (!this.scheduled) {
+                this.scheduled = true;
+                queueMicrotask(() => {
+                    this.scheduled = false;
+                    this.send();
+                });
+            }
+        }
+
+        send() {
+            this.write();
+            while (this.sent < this.waiting.length && this.batchEnds.length < meetaBot.limits.window) {
+                const batch = this.waiting.slice(this.sent, this.sent + meetaBot.limits.batch);
+
+                try {
+                    this.deliver(`{"conference":${JSON.stringify(this.conference)},"page_load":"${this.pageLoad}",`
+                        + `"messages":[${batch.map(message => message.text).join(',')}]}`);
+                } catch {
+                    break; // the binding is gone for the moment; the timer tries again
+                }
+                this.sent += batch.length;
+                this.batchEnds.push(batch[batch.length - 1].seq);
+            }
+            this.watch();
+        }
+
+        /** Starts the clock for the oldest batch without acknowledgement. */
+        watch() {
+            if (this.timer === null && this.waiting.length > 0) {
+                this.timer = setTimeout(() => {
+                    this.timer = null;
+                    this.rewind();
+                }, meetaBot.limits.resend);
+            }
+        }
+
+        /** Sends everything that is not acknowledged once more. */
+        rewind() {
+            this.sent = 0;
+            this.batchEnds = [];
+            this.send();
+        }
+
+        /**
+         * Forgets the messages up to and including `seq`: Python has them on disk.
+         *
+         * @param {number} seq
+         */
+        acknowledge(seq) {
+            let count = 0;
+
+            while (count < this.waiting.length && this.waiting[count].seq <= seq) {
+                this.bytes -= this.waiting[count].text.length;
+                count += 1;
+            }
+            this.waiting.splice(0, count);
+            this.sent = Math.max(0, this.sent - count);
+            this.batchEnds = this.batchEnds.filter(end => end > seq);
+            if (count > 0 && this.timer !== null) {
+                clearTimeout(this.timer);
+                this.timer = null;
+            }
+            if (count > 0) {
+                this.tellOverflow();
+            }
+            this.send();
+        }
+    };
+})();

@@ -1,0 +1,212 @@
+// Makes the arguments of lib-jitsi-meet's events JSON-safe: copies scalars, knows the library's own objects by
+// their methods, bounds everything, hides what looks secret, never throws, never touches a live object again.
+(() => {
+    'use strict';
+
+    const meetaBot = globalThis.meetaBot ??= {};
+
+    // Each bound keeps one hostile argument from costing the room its other events.
+    const LIMITS = { depth: 8, keys: 500, items: 2000, nodes: 20000 };
+    const HIDDEN = '[hidden]';
+
+    // Names of fields whose values never leave the page: login data, TURN credentials, room and end-to-end keys.
+    const SECRET = /password|passwd|secret|token|jwt|credential|roomkey|ufrag|^pwd$|^pin$|^sas$|olm|privatekey/i;
+
+    // Features of a participant that say what kind of client it is.
+    const FEATURES = [
+        'http://jitsi.org/protocol/jigasi',
+        'http://jitsi.org/protocol/jibri',
+        'http://jitsi.org/protocol/transcriber'
+    ];
+
+    /**
+     * Text that every consumer can hold: well-formed UTF-16, no NUL, no longer than the limit.
+     *
+     * @param {string} text
+     * @returns {string}
+     */
+    function safeText(text) {
+        const limit = meetaBot.limits?.text ?? 1048576;
+        let safe = text;
+
+        if (safe.length > limit) {
+            safe = `${safe.slice(0, limit)}…[${text.length - limit} characters cut]`;
+        }
+        safe = safe.toWellFormed();
+
+        return safe.includes('\u0000') ? safe.replaceAll('\u0000', '\uFFFD') : safe;
+    }
+
+    /** The value of `object[method]()`, or undefined where the method is missing or throws. */
+    function ask(object, method, ...args) {
+        try {
+            return typeof object[method] === 'function' ? object[method](...args) : undefined;
+        } catch {
+            return undefined;
+        }
+    }
+
+    const has = (object, ...methods) => methods.every(method => typeof object[method] === 'function');
+
+    // What the library hands out, by shape, since constructors' names are minified: [test, copy].
+    const KNOWN = [
+        [ o => has(o, 'getParticipantId', 'getType', 'isMuted'), track ],
+        [ o => has(o, 'getId', 'getRole', 'getJid'), participant ],
+        [ o => has(o, 'getID', 'getStatus', 'getMode'), recorderSession ],
+        [ o => has(o, 'myUserId', 'join', 'leave'), () => ({ $: 'conference' }) ],
+        [ o => has(o, 'initJitsiConference', 'connect'), () => ({ $: 'connection' }) ],
+        [ o => typeof o.nodeType === 'number', o => ({ $: 'xml', name: String(o.nodeName) }) ],
+        [ o => o instanceof Error, o => ({ $: 'error', name: o.name, message: safeText(String(o.message)) }) ],
+        [ o => o instanceof Date, o => o.getTime() ],
+        [ o => ArrayBuffer.isView(o) || o instanceof ArrayBuffer, o => ({ $: 'bytes', length: o.byteLength }) ]
+    ];
+
+    function track(it) {
+        return plain({
+            $: 'track',
+            endpoint_id: ask(it, 'getParticipantId'),
+            local: ask(it, 'isLocal'),
+            media_type: ask(it, 'getType'),
+            muted: ask(it, 'isMuted'),
+            source_name: ask(it, 'getSourceName'),
+            video_type: ask(it, 'getVideoType') ?? it.videoType
+        });
+    }
+
+    function participant(it) {
+        const identity = ask(it, 'getIdentity') ?? it._identity;
+
+        return plain({
+            $: 'participant',
+            id: ask(it, 'getId'),
+            name: ask(it, 'getDisplayName'),
+            role: ask(it, 'getRole'),
+            hidden: ask(it, 'isHidden'),
+            bot_type: ask(it, 'getBotType'),
+            stats_id: ask(it, 'getStatsID'),
+            user_id: identity?.user?.id,
+            is_replacing: ask(it, 'isReplacing'),
+            is_replaced: ask(it, 'isReplaced'),
+            features: FEATURES.filter(feature => ask(it, 'hasFeature', feature) === true)
+        });
+    }
+
+    function recorderSession(it) {
+        return plain({
+            $: 'recorder_session',
+            id: ask(it, 'getID'),
+            status: ask(it, 'getStatus'),
+            mode: ask(it, 'getMode'),
+            error: ask(it, 'getError'),
+            initiator: endpointOf(ask(it, 'getInitiator')),
+            terminator: endpointOf(ask(it, 'getTerminator'))
+        });
+    }
+
+    /** The endpoint id of a participant, or of an occupant's address `room@muc/endpoint`. */
+    function endpointOf(who) {
+        if (typeof who === 'string') {
+            return who.includes('/') ? who.slice(who.lastIndexOf('/') + 1) : who;
+        }
+
+        return who ? ask(who, 'getId') : undefined;
+    }
+
+    /** A copy whose texts are safe and whose undefined values are gone. */
+    function plain(record) {
+        const copy = {};
+
+        for (const [ name, value ] of Object.entries(record)) {
+            if (typeof value === 'string') {
+                copy[name] = safeText(value);
+            } else if (value !== undefined && typeof value !== 'function') {
+                copy[name] = value;
+            }
+        }
+
+        return copy;
+    }
+
+    function scalar(value) {
+        switch (typeof value) {
+        case 'string':
+            return safeText(value);
+        case 'number':
+            return Number.isFinite(value) ? value : String(value);
+        case 'boolean':
+            return value;
+        case 'bigint':
+            return String(value);
+        default:
+            return null;
+        }
+    }
+
+    function copyEntries(entries, depth, budget) {
+        const copy = {};
+        let keys = 0;
+
+        for (const [ key, item ] of entries) {
+            if (typeof item === 'function' || item === undefined || String(key).startsWith('_')) {
+                continue;
+            }
+            if (++keys > LIMITS.keys || budget.nodes <= 0) {
+                copy['…'] = 'cut';
+                break;
+            }
+            const name = safeText(String(key));
+
+            copy[name] = SECRET.test(name) ? HIDDEN : copyOf(item, depth + 1, budget);
+        }
+
+        return copy;
+    }
+
+    function copyItems(items, depth, budget) {
+        const copy = [];
+
+        for (const item of items) {
+            if (copy.length >= LIMITS.items || budget.nodes <= 0) {
+                copy.push('…');
+                break;
+            }
+            copy.push(copyOf(item, depth + 1, budget));
+        }
+
+        return copy;
+    }
+
+    function copyOf(value, depth, budget) {
+        budget.nodes -= 1;
+        if (value === null || typeof value !== 'object') {
+            return scalar(value);
+        }
+        try {
+            for (const [ test, copy ] of KNOWN) {
+                if (test(value)) {
+                    return copy(value);
+                }
+            }
+            if (depth >= LIMITS.depth) {
+                return '…';
+            }
+            if (Array.isArray(value) || value instanceof Set) {
+                return copyItems(value, depth, budget);
+            }
+
+            return copyEntries(value instanceof Map ? value.entries() : Object.entries(value), depth, budget);
+        } catch (error) {
+            return { $: 'unreadable', message: safeText(String(error?.message ?? error)) };
+        }
+    }
+
+    /**
+     * JSON-safe copies of an event's arguments.
+     *
+     * @param {Iterable<unknown>} args
+     * @returns {Array<unknown>}
+     */
+    meetaBot.serialize = args => copyItems(args, 0, { nodes: LIMITS.nodes });
+    meetaBot.safeText = safeText;
+    meetaBot.endpointOf = endpointOf;
+})();

@@ -1,0 +1,116 @@
+"""Normalization: from what lib-jitsi-meet says to the events of the catalog. Pure; no clock, no I/O.
+
+``normalize(state, message)`` never raises and never loses: what a rule can't read is kept as ``unknown`` with the
+problem named, what no rule knows is kept as ``unknown``, and every message is counted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import msgspec
+
+from meeta_bot.events import Event, Unknown
+from meeta_bot.normalize import (
+    connection,
+    lifecycle,
+    media,
+    meeting,
+    messages,
+    people,
+    recording,
+    transcription,
+)
+from meeta_bot.normalize.arguments import Malformed, event
+from meeta_bot.normalize.state import Counts, Message, State, updated
+
+__all__ = ["Message", "State", "known_origins", "normalize"]
+
+Rule = Callable[[State, Message], tuple[State, list[Event]] | None]
+
+_RULES: dict[str, Rule] = {
+    **lifecycle.RULES,
+    **connection.RULES,
+    **meeting.RULES,
+    **people.RULES,
+    **media.RULES,
+    **recording.RULES,
+    **transcription.RULES,
+    **messages.RULES,
+}
+
+# Known, and told by another event already, or about media that the bot neither sends nor receives.
+_ABSORBED = frozenset(
+    {
+        "conference.beforeStatisticsDisposed",
+        "conference.endpoint_stats_received",  # as cq.remote_stats_updated
+        "conference.forwardedSourcesChanged",
+        "conference.lastNEndpointsChanged",
+        "conference.participant_source_updated",  # as presence.SourceInfo
+        "conference.trackMuteChanged",  # as presence
+        "conference.audio_input_state_changed",
+        "conference.no_audio_input",
+        "conference.noisy_mic",
+        "conference.talk_while_muted",
+        "conference.silentStatusChanged",
+        "conference.partcipant_features_changed",
+        "conference.server_region_changed",
+        "conference.dtmfSupportChanged",
+        "conference.bridgeBweStatsReceived",
+        "conference.visitor_codecs_changed",
+        "conference.dominantSpeakerSilence",
+        "e2eping.e2e_rtt_changed",
+    }
+)
+
+
+@cache
+def known_origins() -> frozenset[str]:
+    """Every origin that has a rule or is absorbed on purpose."""
+    return frozenset(_RULES) | _ABSORBED
+
+
+def normalize(state: State, message: Message) -> tuple[State, list[Event]]:
+    """What `message` means after all that led to `state`: the next state, and the events in order.
+
+    :returns: a state whose counters include this message, and no, one or several events.
+    """
+    state = updated(state, last_ms=message.monotonic_ms)
+    if state.ended:
+        return _counted(state, refused=1), []
+    try:
+        outcome = _apply(state, message)
+    except (Malformed, msgspec.ValidationError) as error:
+        unknown = event(message, Unknown(arguments=message.args, problem=str(error)))
+        return _counted(state, events=1, unknown=1), [unknown]
+    if outcome is None:
+        return _counted(state, sampled=1), []
+    after, found = outcome
+    unknown_events = sum(isinstance(item.payload, Unknown) for item in found)
+    return _counted(after, events=len(found), unknown=unknown_events), found
+
+
+def _apply(state: State, message: Message) -> tuple[State, list[Event]] | None:
+    rule = _RULES.get(message.origin)
+    if rule is not None:
+        return rule(state, message)
+    if message.origin in _ABSORBED:
+        return state, []
+    return state, [event(message, Unknown(arguments=message.args))]
+
+
+def _counted(state: State, *, events: int = 0, unknown: int = 0, sampled: int = 0, refused: int = 0) -> State:
+    counts = state.counts
+    return updated(
+        state,
+        counts=Counts(
+            messages=counts.messages + 1,
+            normalized=counts.normalized + (events > 0),
+            absorbed=counts.absorbed + (not events and not sampled and not refused),
+            sampled=counts.sampled + sampled,
+            refused=counts.refused + refused,
+            unknown=counts.unknown + unknown,
+            events=counts.events + events,
+        ),
+    )

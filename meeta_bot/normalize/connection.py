@@ -1,0 +1,243 @@
+"""The bot's own way into the conference: signalling, admission, media path, bridge channel, statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from meeta_bot import events
+from meeta_bot.events import Event, MeetingBasis
+from meeta_bot.normalize.arguments import (
+    argument,
+    endpoint_of,
+    event,
+    optional_text,
+    text,
+)
+from meeta_bot.normalize.meeting import end_meeting, identified_by
+from meeta_bot.normalize.state import Message, State, updated, with_participant
+from meeta_bot.normalize.transcription import ASYNC_PROPERTY, async_property
+
+MEMBERS_ONLY = "conference.connectionError.membersOnly"
+ACCESS_DENIED = "conference.connectionError.accessDenied"
+DESTROYED = "conference.destroyed"
+
+
+class _Self(msgspec.Struct):
+    endpoint_id: str
+    role: str | None = None
+    roster_size: int = 0
+
+
+class _Statistics(msgspec.Struct, rename="camel"):
+    connection_quality: float | None = None
+    packet_loss: dict[str, float | None] | None = None
+    bitrate: dict[str, Any] | None = None
+    jvb_rtt: float | None = msgspec.field(default=None, name="jvbRTT")
+
+
+def joined(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONFERENCE_JOINED(); the hook adds who we are."""
+    own = msgspec.convert(argument(message, 0), _Self)
+    payload = events.ConferenceJoined(room=state.room, role=own.role, roster_size=own.roster_size)
+    meeting = state.meeting
+    if not state.people and meeting.empty_since_ms is None:
+        meeting = updated(meeting, empty_since_at=message.wall_ms, empty_since_ms=message.monotonic_ms)
+    state = updated(
+        state,
+        own_endpoint_id=own.endpoint_id,
+        in_conference=True,
+        joined_ms=message.monotonic_ms,
+        leaving=False,
+        meeting=meeting,
+    )
+    found = [event(message, payload, own.endpoint_id)]
+    # Until the server tells more, the meeting is what this capture sees.
+    basis, key = MeetingBasis.CAPTURE, state.capture_id
+    if state.schedule_key is not None:
+        basis, key = MeetingBasis.SCHEDULE, state.schedule_key
+    state, identified = identified_by(state, message, basis, key)
+    return state, found + identified
+
+
+def left(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONFERENCE_LEFT()."""
+    state = updated(state, in_conference=False, leaving=True)
+    return state, [event(message, events.ConferenceLeft(), state.own_endpoint_id)]
+
+
+def failed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONFERENCE_FAILED(error, …): refused, in the lobby, or thrown out."""
+    error = text(message, 0)
+    if error == MEMBERS_ONLY:
+        return state, [event(message, events.CaptureLobbyWaiting(waiting_for_host=argument(message, 2) is True))]
+    if error == ACCESS_DENIED:
+        return state, [event(message, events.CaptureLobbyDenied())]
+    found = [event(message, events.ConferenceFailed(error=error, details=message.args[1:]))]
+    if error == DESTROYED:
+        state, ended = end_meeting(state, message, "destroyed")
+        state = updated(state, leaving=True, in_conference=False)
+        found += ended
+    return state, found
+
+
+def conference_error(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONFERENCE_ERROR(error, message)."""
+    payload = events.ConferenceError(error=text(message, 0), message=optional_text(argument(message, 1)))
+    return state, [event(message, payload)]
+
+
+def kicked(state: State, message: Message) -> tuple[State, list[Event]]:
+    """KICKED(actor, reason, isReplaced); everybody's USER_LEFT follows and means nothing."""
+    payload = events.CaptureKicked(
+        actor_endpoint_id=endpoint_of(argument(message, 0)),
+        reason=optional_text(argument(message, 1)),
+        is_replaced=argument(message, 2) is True,
+    )
+    after = updated(state, leaving=True, in_conference=False)
+    return after, [event(message, payload, state.own_endpoint_id)]
+
+
+def join_in_progress(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONFERENCE_JOIN_IN_PROGRESS()."""
+    return state, [event(message, events.CaptureJoinInProgress())]
+
+
+def properties_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """PROPERTIES_CHANGED({name: value}), from the presence of the conference focus."""
+    given = argument(message, 0)
+    fields = given if isinstance(given, dict) else {}
+    properties = {name: value if isinstance(value, str) else str(value) for name, value in fields.items()}
+    names = properties.keys() | state.properties.keys()
+    changed = sorted(name for name in names if properties.get(name) != state.properties.get(name))
+    if not changed:
+        return state, []
+    payload = events.ConferencePropertiesChanged(properties=properties, changed=changed)
+    found = [event(message, payload, initial=not state.properties)]
+    state, transcription = async_property(state, message, properties.get(ASYNC_PROPERTY))
+    return updated(state, properties=properties), found + transcription
+
+
+def p2p_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """P2P_STATUS(JitsiConference, p2p)."""
+    return state, [event(message, events.ConferenceP2pChanged(p2p=argument(message, 1) is True))]
+
+
+def signalling_established(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_ESTABLISHED(…) of the connection."""
+    return state, [event(message, events.ConnectionEstablished())]
+
+
+def signalling_closed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_DISCONNECTED(message)."""
+    return state, [event(message, events.ConnectionDisconnected(message=optional_text(argument(message, 0))))]
+
+
+def signalling_failed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_FAILED(error, message, …); the hook keeps the login data in the page."""
+    payload = events.ConnectionFailed(error=text(message, 0), message=optional_text(argument(message, 1)))
+    return state, [event(message, payload)]
+
+
+def media_connected(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_ESTABLISHED() of the conference: ICE."""
+    return state, [event(message, events.MediaConnected())]
+
+
+def interrupted(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_INTERRUPTED(); repeated after a change of the media path."""
+    if state.interrupted_ms is not None:
+        return state, []
+    after = updated(state, interrupted_ms=message.monotonic_ms)
+    return after, [event(message, events.ConnectionInterrupted())]
+
+
+def restored(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_RESTORED(); also comes without an interruption, and is no news then."""
+    if state.interrupted_ms is None:
+        return state, []
+    down_ms = message.monotonic_ms - state.interrupted_ms
+    return updated(state, interrupted_ms=None), [event(message, events.ConnectionRestored(down_ms=down_ms))]
+
+
+def bridge_channel_opened(state: State, message: Message) -> tuple[State, list[Event]]:
+    """DATA_CHANNEL_OPENED(); the bridge repeats the dominant speaker next."""
+    after = updated(state, dominant_speaker_is_initial=state.dominant_speaker is None)
+    return after, [event(message, events.BridgeChannelOpened())]
+
+
+def bridge_channel_closed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """DATA_CHANNEL_CLOSED({code, reason})."""
+    given = argument(message, 0)
+    details = given if isinstance(given, dict) else {}
+    code = details.get("code")
+    payload = events.BridgeChannelClosed(
+        code=code if isinstance(code, int) else None, reason=optional_text(details.get("reason"))
+    )
+    return state, [event(message, payload)]
+
+
+def remote_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
+    """REMOTE_STATS_UPDATED(id, statistics); None: sampled away."""
+    endpoint_id = text(message, 0)
+    payload = _statistics(argument(message, 1))
+    participant = state.participants.get(endpoint_id)
+    if participant is None:
+        return state, []
+    if _too_soon(state, message, participant.statistics_ms):
+        return None
+    after = with_participant(state, updated(participant, statistics_ms=message.monotonic_ms))
+    return after, [event(message, payload, endpoint_id)]
+
+
+def own_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
+    """LOCAL_STATS_UPDATED(statistics); None: sampled away."""
+    payload = _statistics(argument(message, 0))
+    if _too_soon(state, message, state.own_statistics_ms):
+        return None
+    return updated(state, own_statistics_ms=message.monotonic_ms), [event(message, payload)]
+
+
+def _too_soon(state: State, message: Message, last_ms: int | None) -> bool:
+    return last_ms is not None and message.monotonic_ms - last_ms < state.statistics_interval_ms
+
+
+def _statistics(value: Any) -> events.ConnectionStatsUpdated:
+    given = msgspec.convert(value, _Statistics)
+    return events.ConnectionStatsUpdated(
+        connection_quality=given.connection_quality,
+        packet_loss=_numbers(given.packet_loss),
+        bitrate=_numbers(given.bitrate),
+        jvb_rtt=given.jvb_rtt,
+    )
+
+
+def _numbers(values: dict[str, Any] | None) -> dict[str, float]:
+    return {
+        name: value
+        for name, value in (values or {}).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+RULES = {
+    "conference.joined": joined,
+    "conference.left": left,
+    "conference.failed": failed,
+    "conference.error": conference_error,
+    "conference.kicked": kicked,
+    "conference.join_in_progress": join_in_progress,
+    "conference.propertiesChanged": properties_changed,
+    "conference.p2pStatus": p2p_changed,
+    "connection.connectionEstablished": signalling_established,
+    "connection.connectionDisconnected": signalling_closed,
+    "connection.connectionFailed": signalling_failed,
+    "conference.connectionEstablished": media_connected,
+    "conference.connectionInterrupted": interrupted,
+    "conference.connectionRestored": restored,
+    "conference.dataChannelOpened": bridge_channel_opened,
+    "conference.dataChannelClosed": bridge_channel_closed,
+    "cq.remote_stats_updated": remote_statistics,
+    "cq.local_stats_updated": own_statistics,
+}

@@ -1,0 +1,179 @@
+"""Participants: arrival, departure, names, roles, properties, hands. Their number makes and ends the meeting."""
+
+from __future__ import annotations
+
+import re
+
+from meeta_bot import events
+from meeta_bot.events import Event
+from meeta_bot.normalize.arguments import (
+    argument,
+    endpoint_of,
+    event,
+    optional_milliseconds,
+    optional_text,
+    participant_argument,
+    text,
+)
+from meeta_bot.normalize.media import share_stopped
+from meeta_bot.normalize.meeting import person_came, person_went
+from meeta_bot.normalize.state import (
+    Message,
+    Participant,
+    State,
+    updated,
+    with_participant,
+    without_participant,
+)
+from meeta_bot.normalize.transcription import transcriber_left
+
+# Properties that are keys of end-to-end encryption, or that repeat what has an event of its own.
+_NEVER_KEPT = re.compile(r"e2ee\.idKey|olm|key$", re.IGNORECASE)
+_LOWERED = (None, "", "0", "false", 0, False)
+
+
+def user_joined(state: State, message: Message) -> tuple[State, list[Event]]:
+    """USER_JOINED(id, JitsiParticipant, isHidden); for those already there it comes before CONFERENCE_JOINED."""
+    endpoint_id = text(message, 0)
+    who = participant_argument(message, 1)
+    known = state.participants.get(endpoint_id)
+    gone: list[Event] = []
+    if known is not None:  # the library replaced the participant without telling of the departure
+        state, gone = _departure(state, message, known, events.ParticipantLeft(duration_ms=_stay(known, message)))
+    participant = Participant(
+        endpoint_id=endpoint_id, name=who.name, role=who.role, kind=who.kind, joined_ms=message.monotonic_ms
+    )
+    payload = events.ParticipantJoined(
+        display_name=who.name,
+        kind=who.kind,
+        role=who.role,
+        stats_id=who.stats_id,
+        user_id=who.user_id,
+        is_replacing=who.is_replacing,
+    )
+    initial = not state.in_conference
+    joined = event(message, payload, endpoint_id, initial=initial)
+    state = with_participant(state, participant)
+    if not participant.counts:
+        return state, [*gone, joined]
+    state, started = person_came(state, message, initial=initial)
+    return state, [*gone, joined, *started]
+
+
+def user_left(state: State, message: Message) -> tuple[State, list[Event]]:
+    """USER_LEFT(id, JitsiParticipant, reason); the hook adds whether it only came with the bot's own departure."""
+    endpoint_id = text(message, 0)
+    participant = state.participants.get(endpoint_id)
+    flag = message.args[-1]
+    ours = isinstance(flag, dict) and flag.get("with_our_own") is True
+    if participant is None or ours or state.leaving:
+        return state, []  # they stay; it is the bot who no longer sees them
+    reason = argument(message, 2)
+    cause = events.LeftCause.LEFT
+    if participant.kicked:
+        cause = events.LeftCause.REPLACED if participant.replaced else events.LeftCause.KICKED
+    payload = events.ParticipantLeft(cause=cause, reason=optional_text(reason), duration_ms=_stay(participant, message))
+    return _departure(state, message, participant, payload)
+
+
+def _stay(participant: Participant, message: Message) -> int:
+    return message.monotonic_ms - participant.joined_ms
+
+
+def _departure(
+    state: State, message: Message, participant: Participant, payload: events.ParticipantLeft
+) -> tuple[State, list[Event]]:
+    found: list[Event] = []
+    if participant.sharing is not None:
+        found.append(share_stopped(participant, message, events.MediaCause.LEFT))
+    found.append(event(message, payload, participant.endpoint_id, origin="conference.userLeft"))
+    state = without_participant(state, participant.endpoint_id)
+    if participant.kind is events.ParticipantKind.TRANSCRIBER:
+        state, stopped = transcriber_left(state, message)
+        found += stopped
+    return person_went(state, message) if participant.counts else state, found
+
+
+def participant_kicked(state: State, message: Message) -> tuple[State, list[Event]]:
+    """PARTICIPANT_KICKED(actor, kicked, reason); USER_LEFT follows."""
+    who = participant_argument(message, 1)
+    participant = state.participants.get(who.id)
+    if participant is not None:
+        state = with_participant(state, updated(participant, kicked=True, replaced=who.is_replaced))
+    payload = events.ParticipantKicked(
+        actor_endpoint_id=endpoint_of(argument(message, 0)), reason=optional_text(argument(message, 2))
+    )
+    return state, [event(message, payload, who.id)]
+
+
+def renamed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """DISPLAY_NAME_CHANGED(id, name)."""
+    endpoint_id = text(message, 0)
+    name = optional_text(argument(message, 1))
+    participant = state.participants.get(endpoint_id)
+    old = participant.name if participant else None
+    if participant is not None:
+        if name == old:
+            return state, []
+        state = with_participant(state, updated(participant, name=name))
+    return state, [event(message, events.ParticipantRenamed(old_name=old, new_name=name), endpoint_id)]
+
+
+def role_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """USER_ROLE_CHANGED(id, role), the bot's own role included."""
+    endpoint_id, role = text(message, 0), text(message, 1)
+    participant = state.participants.get(endpoint_id)
+    old = participant.role if participant else None
+    if participant is not None:
+        if role == old:
+            return state, []
+        state = with_participant(state, updated(participant, role=role))
+    payload = events.ParticipantRoleChanged(role=role, old_role=old)
+    return state, [event(message, payload, endpoint_id, initial=not state.in_conference)]
+
+
+def property_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """PARTICIPANT_PROPERTY_CHANGED(JitsiParticipant, name, old, new)."""
+    endpoint_id = participant_argument(message, 0).id
+    name, old, value = text(message, 1), argument(message, 2), argument(message, 3)
+    if name == "raisedHand":
+        return _hand(state, message, endpoint_id, value)
+    if _NEVER_KEPT.search(name):
+        return state, []
+    payload = events.ParticipantPropertyChanged(name=name, old=old, value=value)
+    return state, [event(message, payload, endpoint_id, initial=not state.in_conference)]
+
+
+def _hand(state: State, message: Message, endpoint_id: str, value: object) -> tuple[State, list[Event]]:
+    participant = state.participants.get(endpoint_id)
+    since = participant.hand_raised_ms if participant else None
+    if value in _LOWERED:
+        if participant is not None and since is None:
+            return state, []  # down it was
+        after = participant and updated(participant, hand_raised_ms=None)
+        lowered = events.HandLowered(held_ms=None if since is None else message.monotonic_ms - since)
+        return _with(state, after), [event(message, lowered, endpoint_id)]
+    raised_at = optional_milliseconds(value)
+    after = participant and updated(participant, hand_raised_ms=message.monotonic_ms)
+    raised = event(
+        message,
+        events.HandRaised(raised_at=raised_at),
+        endpoint_id,
+        initial=not state.in_conference,
+        server_at=raised_at,
+    )
+    return _with(state, after), [raised]
+
+
+def _with(state: State, participant: Participant | None) -> State:
+    return state if participant is None else with_participant(state, participant)
+
+
+RULES = {
+    "conference.userJoined": user_joined,
+    "conference.userLeft": user_left,
+    "conference.participant_kicked": participant_kicked,
+    "conference.displayNameChanged": renamed,
+    "conference.roleChanged": role_changed,
+    "conference.participant_property_changed": property_changed,
+}

@@ -1,0 +1,145 @@
+"""What the normalizer remembers of one capture, and the messages it is fed.
+
+All values are immutable: a rule returns a new state, and the old one stays valid until the spool has committed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from meeta_bot.events import MeetingBasis, ParticipantKind, TranscriptionMode
+
+# What a server tells of a room within this time after the join was so before; it answers in well under a second.
+JOIN_SETTLE_MS = 2000
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One thing that was said by the library, a presence element, the hook or the recorder.
+
+    ``args`` holds plain JSON values as the hook made them; ``monotonic_ms`` counts from the capture's start.
+    """
+
+    origin: str
+    args: list[Any]
+    wall_ms: int
+    monotonic_ms: int
+
+
+class Participant(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody in the room. Media states are null until a first presence told them."""
+
+    endpoint_id: str
+    name: str | None = None
+    role: str | None = None
+    kind: ParticipantKind = ParticipantKind.HUMAN
+    joined_ms: int = 0
+    audio_open: bool | None = None
+    video_open: bool | None = None
+    sharing: str | None = None  # the shared source's name, "" when it has none
+    sharing_since_ms: int | None = None
+    hand_raised_ms: int | None = None
+    kicked: bool = False
+    replaced: bool = False
+    statistics_ms: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether this one makes a meeting."""
+        return self.kind in (ParticipantKind.HUMAN, ParticipantKind.PHONE)
+
+
+class Meeting(msgspec.Struct, frozen=True, kw_only=True):
+    """The meeting as far as this capture knows it."""
+
+    meeting_id: str | None = None
+    basis: MeetingBasis | None = None
+    server_meeting_id: str | None = None
+    created_at: int | None = None
+    started_at: int | None = None
+    started_ms: int | None = None
+    people_were_here: bool = False
+    ended: bool = False
+    empty_since_at: int | None = None
+    empty_since_ms: int | None = None
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    """One session of Jitsi's own recorder."""
+
+    status: str
+    mode: str
+    initiator: str | None = None
+    last_initiator: str | None = None
+    started_ms: int | None = None
+    failed: bool = False
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """The books: messages = absorbed + sampled + refused + normalized."""
+
+    messages: int = 0
+    normalized: int = 0
+    absorbed: int = 0
+    sampled: int = 0
+    refused: int = 0
+    unknown: int = 0
+    events: int = 0
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the normalizer knows of a capture; it is stored with each append to the spool."""
+
+    capture_id: str
+    deployment: str
+    room: str
+    statistics_interval_ms: int = 10_000
+    schedule_key: str | None = None
+    own_endpoint_id: str | None = None
+    in_conference: bool = False
+    joined_ms: int | None = None
+    leaving: bool = False
+    ended: bool = False
+    last_ms: int = 0  # when the last message was seen
+    participants: dict[str, Participant] = {}
+    meeting: Meeting = Meeting()
+    recordings: dict[str, Recording] = {}
+    transcribing: list[TranscriptionMode] = []
+    dominant_speaker: str | None = None
+    silence: bool = False
+    dominant_speaker_is_initial: bool = False
+    properties: dict[str, str] = {}
+    subject: str | None = None
+    locked: bool = False
+    interrupted_ms: int | None = None
+    own_statistics_ms: int | None = None
+    counts: Counts = Counts()
+
+    @property
+    def people(self) -> int:
+        """How many in the room make a meeting."""
+        return sum(participant.counts for participant in self.participants.values())
+
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+def updated(struct: _S, **changes: Any) -> _S:
+    """`struct` with some fields changed."""
+    return msgspec.structs.replace(struct, **changes)
+
+
+def with_participant(state: State, participant: Participant) -> State:
+    """`state` in which `participant` is as given."""
+    return updated(state, participants={**state.participants, participant.endpoint_id: participant})
+
+
+def without_participant(state: State, endpoint_id: str) -> State:
+    """`state` in which nobody has that endpoint id."""
+    return updated(state, participants={key: value for key, value in state.participants.items() if key != endpoint_id})
+
+
+def has_settled(state: State, message: Message) -> bool:
+    """Whether what the server says now is a change, and not how things were when we came."""
+    return state.joined_ms is not None and message.monotonic_ms - state.joined_ms >= JOIN_SETTLE_MS
