@@ -1,0 +1,233 @@
+"""The bridge between a page and Python: one binding of the Chrome DevTools Protocol, and acknowledgements back.
+
+The hook sends batches, each ``{"conference": key, "page_load": id, "messages": [[page_seq, wall clock in ms,
+performance.now(), origin, args], …]}``. For each conference a channel hands them on in order and exactly once:
+a batch at or below the high-water mark is acknowledged again and dropped, one behind a hole makes the page send
+again from the hole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import msgspec
+from playwright.async_api import CDPSession
+from playwright.async_api import Error as PlaywrightError
+
+from meeta_bot.chain import clean_text
+from meeta_bot.clock import Clock
+from meeta_bot.logs import get_logger
+from meeta_bot.settings import Settings
+
+_log = get_logger("bridge")
+
+BINDING = "meetaDeliver"
+
+
+class PageMessage(msgspec.Struct, array_like=True, frozen=True):
+    """One message as the hook writes it. ``now`` is ``performance.now()``."""
+
+    page_seq: int
+    wall_ms: float
+    now: float
+    origin: str
+    args: list[Any]
+
+
+class PageBatch(msgspec.Struct, frozen=True):
+    """One call of the binding."""
+
+    conference: str
+    page_load: str
+    messages: list[PageMessage]
+
+
+class Channel:
+    """What comes from one conference in one load of a page. Made by :meth:`PageBridge.open`."""
+
+    def __init__(self, bridge: PageBridge, conference: str, queue_batches: int) -> None:
+        self._bridge = bridge
+        self._queue: asyncio.Queue[PageBatch] = asyncio.Queue(queue_batches)
+        self._rewound_at: int | None = None
+        self.conference = conference
+        self.page_load: str | None = None
+        self.page_seq = 0  # the last that was handed on
+
+    def offer(self, batch: PageBatch) -> None:
+        """Take a batch from the page, unless there is no room: then the page sends it again."""
+        if self._queue.full():
+            _log.debug("batch refused, the page keeps it", conference=self.conference)
+            return
+        self._queue.put_nowait(batch)
+
+    async def receive(self) -> list[PageMessage]:
+        """The next messages that were not handed on yet, as many as have arrived; waits for at least one."""
+        while True:
+            fresh = self._fresh(await self._queue.get())
+            while not self._queue.empty():
+                fresh += self._fresh(self._queue.get_nowait())
+            if fresh:
+                return fresh
+
+    def receive_nowait(self) -> list[PageMessage]:
+        """As :meth:`receive`, but an empty list when nothing has arrived."""
+        fresh: list[PageMessage] = []
+        while not self._queue.empty():
+            fresh += self._fresh(self._queue.get_nowait())
+        return fresh
+
+    def _fresh(self, batch: PageBatch) -> list[PageMessage]:
+        if self.page_load is None:
+            self.page_load = batch.page_load
+        if batch.page_load != self.page_load:
+            return []  # from a page that was loaded before or after this one: not this channel's
+        fresh = []
+        for message in batch.messages:
+            if message.page_seq <= self.page_seq:
+                continue
+            if message.page_seq != self.page_seq + 1:
+                self._ask_again()
+                break
+            self.page_seq = message.page_seq
+            fresh.append(message)
+        if not fresh:
+            self._bridge.acknowledge_again(self.conference)
+        return fresh
+
+    def _ask_again(self) -> None:
+        """Once for each hole: the batches behind it that are on their way already show the same hole."""
+        if self._rewound_at != self.page_seq:
+            self._rewound_at = self.page_seq
+            self._bridge.rewind(self.conference)
+
+
+class PageBridge:
+    """The binding of one page, shared by all conferences in it."""
+
+    def __init__(self, session: CDPSession, clock: Clock, settings: Settings) -> None:
+        self._session = session
+        self._clock = clock
+        self._settings = settings
+        self._channels: dict[str, Channel] = {}
+        self._acknowledged: dict[str, int] = {}
+        self._due: set[str] = set()
+        self._wake = asyncio.Event()
+        self._acknowledger: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._now_offset_ms = 0.0
+        self.malformed = 0
+
+    async def install(self) -> None:
+        """Make the binding exist in every document of the page from now on."""
+        self._session.on("Runtime.bindingCalled", self._called)
+        await self._session.send("Runtime.enable")
+        await self._session.send("Runtime.addBinding", {"name": BINDING})
+        self._acknowledger = asyncio.create_task(self._acknowledge_due(), name="acknowledger")
+
+    async def close(self) -> None:
+        """Stop answering the page."""
+        tasks = [task for task in (self._acknowledger, *self._calls) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def open(self, conference: str) -> Channel:
+        """The channel of a conference that this page is going to join."""
+        channel = Channel(self, conference, self._settings.bridge_queue_batches)
+        self._channels[conference] = channel
+        return channel
+
+    def calibrate(self, now: float, before_ms: float, after_ms: float) -> None:
+        """Learn how the page's ``performance.now()`` relates to our monotonic clock, read before and after it."""
+        self._now_offset_ms = (before_ms + after_ms) / 2 - now
+
+    def monotonic_ms(self, now: float) -> float:
+        """A page's ``performance.now()`` on our monotonic clock."""
+        return now + self._now_offset_ms
+
+    def acknowledge(self, conference: str, page_seq: int) -> None:
+        """Tell the page that everything up to `page_seq` is on disk."""
+        self._acknowledged[conference] = page_seq
+        self.acknowledge_again(conference)
+
+    def acknowledge_again(self, conference: str) -> None:
+        """Repeat the last acknowledgement: the page sent what we have already."""
+        if conference in self._acknowledged:
+            self._due.add(conference)
+            self._wake.set()
+
+    def rewind(self, conference: str) -> None:
+        """Have the page send everything again that it has no acknowledgement for."""
+        self.call(f"meetaBot.rewind({_js(conference)})")
+
+    def call(self, expression: str) -> None:
+        """Evaluate `expression` in the page without waiting for it; a page that is gone does not mind."""
+        task = asyncio.create_task(self._evaluate(expression))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    def _called(self, event: dict[str, Any]) -> None:
+        if event.get("name") != BINDING:
+            return
+        try:
+            batch = decode_batch(event["payload"])
+            self._channels[batch.conference].offer(batch)
+        except (msgspec.DecodeError, KeyError) as error:
+            self.malformed += 1
+            _log.warning("a page sent what is no batch", problem=f"{type(error).__name__}: {error}"[:200])
+
+    async def _acknowledge_due(self) -> None:
+        """One call tells the page of all conferences whose acknowledgement moved since the last call."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            due, self._due = self._due, set()
+            calls = (f"meetaBot.acknowledge({_js(key)}, {self._acknowledged[key]})" for key in due)
+            await self._evaluate(";".join(calls))
+
+    async def _evaluate(self, expression: str) -> None:
+        # A page that is gone or hangs needs no acknowledgement; its recorder learns of it elsewhere.
+        with contextlib.suppress(PlaywrightError, TimeoutError):
+            async with asyncio.timeout(self._settings.page_call_timeout):
+                await self._session.send("Runtime.evaluate", {"expression": expression, "silent": True})
+
+
+def decode_batch(payload: str) -> PageBatch:
+    """The batch in the text of a binding call.
+
+    :raises msgspec.DecodeError: it is none. Lone surrogates, which JSON can escape and UTF-8 can't hold, are
+        replaced on the way.
+    """
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return _decode_patiently(payload)
+
+
+_decoder = msgspec.json.Decoder(PageBatch)
+
+
+def _decode_patiently(payload: str) -> PageBatch:
+    """For text that the fast decoder refuses though it is JSON: the standard library takes lone surrogates."""
+    import json
+
+    try:
+        return msgspec.convert(_cleaned(json.loads(payload)), PageBatch)
+    except (ValueError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {clean_text(key): _cleaned(item) for key, item in value.items()}
+    return value
+
+
+def _js(text: str) -> str:
+    return msgspec.json.encode(text).decode()

@@ -1,0 +1,232 @@
+"""A page of a deployment and the conferences that the bot sits in there: load, join, leave.
+
+The lean join: the room's own address is opened so that document, configuration and lib-jitsi-meet come as the
+deployment serves them; the web application's bundle, styles, images, fonts and media are answered with nothing,
+everything else (websocket, BOSH, conference request) is not touched. The hook then joins by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from playwright.async_api import CDPSession, Page
+from playwright.async_api import Error as PlaywrightError
+
+from meeta_bot.bridge import BINDING, Channel, PageBridge
+from meeta_bot.clock import Clock
+from meeta_bot.errors import PageError
+from meeta_bot.events import EndReason
+from meeta_bot.logs import get_logger
+from meeta_bot.room_address import RoomAddress
+from meeta_bot.settings import Settings
+
+_log = get_logger("conference")
+
+# In the order in which they build on each other.
+HOOK_FILES = ("serialize.js", "outbox.js", "listen.js", "join.js")
+
+# Scripts that the lean join needs; jQuery is wanted by libraries of 2021. All others are the web application's.
+_NEEDED_SCRIPT = re.compile(r"(^|[/.-])(config|lib-jitsi-meet|jquery)([.-][\w.-]*)?\.js$")
+_NOT_NEEDED = ("Stylesheet", "Image", "Font", "Media")
+_CONTENT_TYPES = {"Script": "application/javascript", "Stylesheet": "text/css"}
+
+
+class PageNotLoaded(PageError):
+    """The room's page could not be used; ``reason`` is how the capture ends for it."""
+
+    def __init__(self, message: str, reason: EndReason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class _Look(msgspec.Struct):
+    config: bool
+    library: bool
+    now: float
+    page_load: str
+
+
+class ConferencePage:
+    """One page with the hook in it. ``on_gone`` is called once if it crashes."""
+
+    def __init__(self, page: Page, clock: Clock, settings: Settings, on_gone: Callable[[], None]) -> None:
+        self._page = page
+        self._clock = clock
+        self._settings = settings
+        self._devtools: CDPSession | None = None
+        self._bridge: PageBridge | None = None
+        self.page_load: str | None = None
+        page.on("crash", lambda _page: on_gone())
+
+    async def load(self, address: RoomAddress) -> None:
+        """Open the room's page and put the hook into it.
+
+        :raises PageNotLoaded: nothing answers, or what answers is no Jitsi Meet.
+        """
+        try:
+            async with asyncio.timeout(self._settings.page_load_timeout):
+                await self._prepare()
+                response = await self._page.goto(
+                    address.url, wait_until="domcontentloaded", timeout=self._settings.page_load_timeout * 1000
+                )
+                status = response.status if response else 0
+                await self._install_hook(address, status)
+        except PlaywrightError as error:
+            raise _not_loaded(address, str(error)) from error
+        except TimeoutError:
+            place = urlsplit(address.url).netloc
+            raise PageNotLoaded(f"{place} did not answer in time", EndReason.ROOM_UNREACHABLE) from None
+
+    async def _prepare(self) -> None:
+        self._devtools = await self._page.context.new_cdp_session(self._page)
+        self._bridge = PageBridge(self._session, self._clock, self._settings)
+        await self._bridge.install()
+        self._session.on("Fetch.requestPaused", self._request_paused)
+        patterns = [{"resourceType": kind} for kind in (*_NOT_NEEDED, "Script")]
+        await self._session.send("Fetch.enable", {"patterns": patterns})
+
+    def _request_paused(self, event: dict[str, Any]) -> None:
+        task = asyncio.ensure_future(self._answer(event))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _answer(self, event: dict[str, Any]) -> None:
+        request, kind = event["requestId"], event["resourceType"]
+        with contextlib.suppress(PlaywrightError):
+            if kind == "Script" and _NEEDED_SCRIPT.search(urlsplit(event["request"]["url"]).path):
+                await self._session.send("Fetch.continueRequest", {"requestId": request})
+                return
+            headers = [{"name": "Content-Type", "value": _CONTENT_TYPES.get(kind, "application/octet-stream")}]
+            # Empty and successful: aborted requests would make pages retry and log.
+            answer = {"requestId": request, "responseCode": 200, "responseHeaders": headers}
+            await self._session.send("Fetch.fulfillRequest", answer)
+
+    async def _install_hook(self, address: RoomAddress, status: int) -> None:
+        for text in _hook_texts():
+            await self._evaluate(text)
+        limits = {
+            "batch": self._settings.page_batch_messages,
+            "window": self._settings.page_window_batches,
+            "messages": self._settings.page_buffer_messages,
+            "bytes": self._settings.page_buffer_bytes,
+            "resend": self._settings.page_resend_ms,
+            "text": self._settings.page_text_limit,
+        }
+        before_ms = self._clock.monotonic_ms()
+        look = msgspec.convert(await self._call("meetaBot.look()"), _Look)
+        self.bridge.calibrate(look.now, before_ms, self._clock.monotonic_ms())
+        self.page_load = look.page_load
+        if not look.library:
+            raise _no_library(address, status, look)
+        await self._call(f"meetaBot.configure({_js(limits)})")
+
+    @property
+    def _session(self) -> CDPSession:
+        if self._devtools is None:
+            raise PageError("the page was not loaded")
+        return self._devtools
+
+    @property
+    def bridge(self) -> PageBridge:
+        """The page's bridge; there from :meth:`load` on."""
+        if self._bridge is None:
+            raise PageError("the page was not loaded")
+        return self._bridge
+
+    async def join(self, conference: str, address: RoomAddress, *, name: str, password: str | None) -> Channel:
+        """Start to join `address` under the key `conference`; what happens arrives on the channel.
+
+        :raises PageError: the library threw, or the page is gone.
+        """
+        channel = self.bridge.open(conference)
+        request = {
+            "conference": conference,
+            "room": address.room,
+            "display_name": name,
+            "password": password,
+            "token": address.token,
+        }
+        await self._call(f"meetaBot.join({_js(request)}, {_js(BINDING)})")
+        return channel
+
+    def knock(self, conference: str, name: str) -> None:
+        """Ask to be let in from the lobby; the answer arrives on the channel."""
+        self.bridge.call(f"meetaBot.knock({_js(conference)}, {_js(name)})")
+
+    async def leave(self, conference: str) -> None:
+        """Leave; returns when the room has confirmed or the deadline is over."""
+        with contextlib.suppress(PageError):
+            await self._call(f"meetaBot.leave({_js(conference)})", within=self._settings.leave_timeout)
+
+    async def close(self) -> None:
+        """Close the page. Safe to call twice and after a crash."""
+        if self._bridge is not None:
+            await self._bridge.close()
+        with contextlib.suppress(PlaywrightError, TimeoutError):
+            async with asyncio.timeout(self._settings.page_call_timeout):
+                await self._page.close()
+
+    async def _call(self, expression: str, within: float | None = None) -> Any:
+        """The value of a JavaScript expression, or of the promise that it is.
+
+        :raises PageError: it threw, the page is gone, or the deadline is over.
+        """
+        try:
+            async with asyncio.timeout(within or self._settings.page_call_timeout):
+                return await self._evaluate(expression)
+        except PlaywrightError as error:
+            raise PageError(f"the page is gone: {str(error).partition(chr(10))[0]}") from error
+        except TimeoutError:
+            raise PageError("the page does not answer") from None
+
+    async def _evaluate(self, expression: str) -> Any:
+        options = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        answer = await self._session.send("Runtime.evaluate", options)
+        if "exceptionDetails" in answer:
+            details = answer["exceptionDetails"]
+            text = details.get("exception", {}).get("description") or details.get("text", "")
+            raise PageError(f"the page threw: {text.partition(chr(10))[0][:500]}")
+        return answer["result"].get("value")
+
+
+def _no_library(address: RoomAddress, status: int, look: _Look) -> PageNotLoaded:
+    place = urlsplit(address.url).netloc
+    if status >= 400:
+        return PageNotLoaded(f"{place} answered with HTTP status {status}", EndReason.ROOM_UNREACHABLE)
+    if look.config:
+        return PageNotLoaded(f"{place} serves no lib-jitsi-meet with its page", EndReason.NOT_JITSI)
+    return PageNotLoaded(f"there is no Jitsi Meet behind {address.url}", EndReason.NOT_JITSI)
+
+
+def _not_loaded(address: RoomAddress, error: str) -> PageNotLoaded:
+    place = urlsplit(address.url).netloc
+    if "ERR_CERT" in error or "ERR_SSL" in error:
+        return PageNotLoaded(f"the certificate of {place} is not trusted", EndReason.CERTIFICATE_REJECTED)
+    known = {
+        "ERR_NAME_NOT_RESOLVED": f"there is no host {place}",
+        "ERR_CONNECTION_REFUSED": f"nothing listens at {place}",
+        "Timeout": f"{place} did not answer in time",
+    }
+    for part, message in known.items():
+        if part in error:
+            return PageNotLoaded(message, EndReason.ROOM_UNREACHABLE)
+    code = re.search(r"net::(ERR_\w+)", error)
+    detail = code[1] if code else error.partition("\n")[0][:200]
+    return PageNotLoaded(f"{place} can't be reached: {detail}", EndReason.ROOM_UNREACHABLE)
+
+
+@cache
+def _hook_texts() -> tuple[str, ...]:
+    folder = Path(__file__).parent / "hook"
+    return tuple((folder / name).read_text(encoding="utf-8") for name in HOOK_FILES)
+
+
+def _js(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,140 @@
+"""A recording process: one Chromium, one spool, one writer, many captures.
+
+Order of the start: spool first (nothing is promised without it), then what killed processes left in it, then the
+browser and the captures; the database may come whenever it comes. Order of the stop: captures leave, the writer
+delivers, spool and browser close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from meeta_bot import spool as spools
+from meeta_bot.browser import Chromium
+from meeta_bot.clock import Clock, SystemClock
+from meeta_bot.errors import DatabaseError
+from meeta_bot.events import EndReason
+from meeta_bot.logs import get_logger
+from meeta_bot.recorder import End, Recorder, end_cut_captures
+from meeta_bot.room_address import RoomAddress
+from meeta_bot.settings import Settings
+from meeta_bot.sinks import Sink
+from meeta_bot.spool import Spool
+from meeta_bot.writer import Writer
+
+_log = get_logger("worker")
+
+MakeSink = Callable[[], Sink]
+Prepare = Callable[[], Awaitable[object]]
+
+
+class Worker:
+    """Runs captures until all have ended.
+
+    ``prepare`` makes ready what sinks write to, such as by migrating a database; it is tried until it succeeds.
+    """
+
+    def __init__(self, settings: Settings, make_sink: MakeSink, prepare: Prepare, clock: Clock | None = None) -> None:
+        """Take a spool.
+
+        :raises SpoolError: there is none to be had.
+        """
+        self._settings = settings
+        self._make_sink = make_sink
+        self._sink = make_sink()
+        self._prepare = prepare
+        self._clock = clock or SystemClock()
+        self._stopping = False
+        self.spool = spools.acquire(spool_root(settings), settings)
+        self.writer = Writer(self.spool, self._sink, settings)
+        self.chromium = Chromium(settings, self._browser_crashed)
+        self.recorders: list[Recorder] = []
+
+    async def run(self, addresses: Sequence[RoomAddress]) -> list[End]:
+        """Record every address until its capture ends; the ends are in the order of `addresses`.
+
+        :raises BrowserError: Chromium can't be started.
+        """
+        await self._end_what_was_cut(self.spool)
+        delivery = asyncio.create_task(self._deliver(), name="delivery")
+        try:
+            await self.chromium.start()
+            self.recorders = [
+                Recorder(address, self.chromium, self.spool, self._settings, self._clock) for address in addresses
+            ]
+            if self._stopping:
+                self.stop()
+            return list(await asyncio.gather(*(recorder.run() for recorder in self.recorders)))
+        finally:
+            await self.chromium.stop()
+            await self._stop_delivery(delivery)
+
+    def stop(self) -> None:
+        """Have every capture leave because the operator wants so. Safe at any time, and again."""
+        self._stopping = True
+        for recorder in self.recorders:
+            recorder.stop(EndReason.OPERATOR)
+
+    @property
+    def remaining(self) -> int:
+        """Events that are in the spool and not stored yet."""
+        return self.spool.waiting
+
+    def _browser_crashed(self) -> None:
+        for recorder in self.recorders:
+            recorder.stop(EndReason.BROWSER_CRASHED, "Chromium went away")
+
+    async def _end_what_was_cut(self, spool: Spool) -> None:
+        cut = await end_cut_captures(spool, self._clock)
+        if cut or spool.waiting:
+            _log.info("adopted what a killed process left", captures=cut, events=spool.waiting)
+
+    async def _deliver(self) -> None:
+        """Prepare the sink, however long it takes, then deliver; the spool of others whose process died as well."""
+        pause = self._settings.database_retry_initial
+        while True:
+            try:
+                await self._prepare()
+                break
+            except DatabaseError as error:
+                if self.writer.unavailable is None:
+                    _log.warning("database unavailable, recording into the spool", reason=str(error), hint=error.hint)
+                self.writer.unavailable = str(error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, self._settings.database_retry_max)
+        self.writer.start()
+        for spool in spools.adopt(spool_root(self._settings), self._settings):
+            await self._end_what_was_cut(spool)
+            await deliver_and_close(spool, self._make_sink(), self._settings)
+
+    async def _stop_delivery(self, delivery: asyncio.Task[None]) -> None:
+        if self.writer.unavailable is None:
+            await asyncio.wait([delivery], timeout=self._settings.flush_timeout)
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
+        await self.writer.stop(self._settings.flush_timeout)
+        await self._sink.close()
+        await self.spool.close()
+
+
+async def deliver_and_close(spool: Spool, sink: Sink, settings: Settings) -> int:
+    """Deliver a spool that nobody appends to, within the flush deadline, and close spool and sink.
+
+    :returns: how many events remain in it.
+    """
+    writer = Writer(spool, sink, settings)
+    writer.start()
+    try:
+        await writer.stop(settings.flush_timeout)
+        return spool.waiting
+    finally:
+        await sink.close()
+        await spool.close()
+
+
+def spool_root(settings: Settings) -> Path:
+    """Where the spools of all processes with these settings lie."""
+    return settings.data_directory / "spool"
+

@@ -1,0 +1,121 @@
+"""The writer: takes events out of the spool in order and gives them to a sink, again and again until it has them.
+
+A batch leaves as soon as the one before has been stored, so a batch is small when there is little to do and large
+when there is much; the linger only gives what one page sends together the time to arrive. Order within a capture
+is the spool's. There is one batch under way at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+from meeta_bot.errors import SpoolError
+from meeta_bot.logs import get_logger
+from meeta_bot.settings import Settings
+from meeta_bot.sinks import Delivery, Sink, SinkUnavailable
+from meeta_bot.spool import Spool
+
+_log = get_logger("writer")
+
+
+class Writer:
+    """Delivers one spool to one sink."""
+
+    def __init__(self, spool: Spool, sink: Sink, settings: Settings) -> None:
+        self._spool = spool
+        self._sink = sink
+        self._settings = settings
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.stored = 0
+        self.quarantined = 0
+        self.unavailable: str | None = None  # why the sink takes nothing at the moment
+
+    def start(self) -> None:
+        """Begin to deliver. Safe to call twice."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="writer")
+
+    async def stop(self, within: float) -> bool:
+        """Deliver what is there for `within` seconds at most, then let go.
+
+        :returns: whether the spool is empty.
+        """
+        self._stopping.set()
+        self._spool.appended.set()
+        if self._task is not None:
+            done, _ = await asyncio.wait([self._task], timeout=within)
+            if not done:
+                self._task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._task
+            else:
+                self._task.result()
+            self._task = None
+        return self._spool.waiting == 0
+
+    async def _run(self) -> None:
+        pause = self._settings.database_retry_initial
+        while not (self._stopping.is_set() and self._spool.waiting == 0):
+            try:
+                if await self._deliver_batch():
+                    continue
+                pause = self._settings.database_retry_initial
+                await self._wait_for_events()
+                continue
+            except SinkUnavailable as error:
+                self._note_unavailable(str(error))
+            except SpoolError as error:  # what was stored comes again, and is known by its number
+                self._note_unavailable(str(error))
+            except Exception as error:  # a bug in a sink must not end the delivery of everything behind it
+                _log.exception("delivery failed")
+                self._note_unavailable(f"{type(error).__name__}: {error}")
+            await self._pause(pause)
+            pause = min(pause * 2, self._settings.database_retry_max)
+
+    async def _deliver_batch(self) -> bool:
+        """Deliver the next batch; False when there is nothing to deliver."""
+        batch = await self._spool.read(self._settings.writer_batch_events)
+        if not batch:
+            return False
+        began = time.monotonic()
+        delivery = await self._sink.write([spooled.event for spooled in batch])
+        await self._spool.forget(batch[-1].ordinal)
+        self._note_delivery(delivery, time.monotonic() - began)
+        return True
+
+    async def _wait_for_events(self) -> None:
+        await self._spool.appended.wait()
+        self._spool.appended.clear()
+        await asyncio.sleep(self._settings.writer_linger)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next try; the way out tries at its own pace within its own deadline."""
+        if self._stopping.is_set():
+            await asyncio.sleep(self._settings.database_retry_initial)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    def _note_unavailable(self, reason: str) -> None:
+        if self.unavailable is None:
+            _log.warning("database unavailable, recording into the spool", reason=reason)
+        self.unavailable = reason
+
+    def _note_delivery(self, delivery: Delivery, seconds: float) -> None:
+        if self.unavailable is not None:
+            _log.info("database available again", waiting=self._spool.waiting)
+            self.unavailable = None
+        self.stored += delivery.stored + delivery.duplicates
+        self.quarantined += delivery.quarantined
+        _log.debug(
+            "batch stored",
+            stored=delivery.stored,
+            duplicates=delivery.duplicates,
+            quarantined=delivery.quarantined,
+            milliseconds=round(seconds * 1000, 1),
+        )
+        if delivery.quarantined:
+            _log.error("events in quarantine", events=delivery.quarantined)
