@@ -96,6 +96,21 @@ class EndReason(StrEnum):
     SUPERSEDED = "superseded"
 
 
+# Ends that are how a recording should end; after the others its operator has something to look at.
+ORDERLY_ENDS = frozenset(
+    {
+        EndReason.MEETING_ENDED,
+        EndReason.LEFT_ALONE,
+        EndReason.NOBODY_CAME,
+        EndReason.ONLY_BOTS_LEFT,
+        EndReason.MAX_DURATION,
+        EndReason.OPERATOR,
+        EndReason.DESTROYED,
+        EndReason.SUPERSEDED,
+    }
+)
+
+
 class Payload(msgspec.Struct, kw_only=True):
     """Base of all payloads."""
 
@@ -314,6 +329,16 @@ class ConferenceLockChanged(Payload):
     locked: bool
 
 
+@_event("lobby.enabled", "conference.membersOnlyChanged")
+class LobbyEnabled(Payload):
+    """Who wants in must wait for a moderator from now on."""
+
+
+@_event("lobby.disabled", "conference.membersOnlyChanged")
+class LobbyDisabled(Payload):
+    """Everybody may come in."""
+
+
 @_event("conference.properties_changed", "conference.propertiesChanged")
 class ConferencePropertiesChanged(Payload):
     """What the conference focus says of the conference: all properties, and the names of those that changed."""
@@ -520,6 +545,14 @@ class DominantSpeakerChanged(Payload):
 
     previous: list[str] = []
     silence: bool = False
+
+
+@_event("media.sender_limit_changed", "conference.audio_unmute_permissions_changed")
+class MediaSenderLimitChanged(Payload):
+    """The conference reached the number of senders that it allows, or is below it again."""
+
+    media: str
+    limit_reached: bool
 
 
 @_event("track.added", "conference.trackAdded")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 from typing import Any, TextIO
@@ -30,7 +29,9 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return event
 
 
-def configure(*, verbose: bool = False, json_lines: bool | None = None, stream: TextIO | None = None) -> None:
+def configure(
+    *, verbose: bool = False, level: str = "info", json_lines: bool | None = None, stream: TextIO | None = None
+) -> None:
     """Set up logging once for the process. `json_lines` None means: when the stream is no terminal."""
     out = stream or sys.stderr
     as_json = not out.isatty() if json_lines is None else json_lines
@@ -45,7 +46,7 @@ def configure(*, verbose: bool = False, json_lines: bool | None = None, stream: 
     ]
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else level),
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )

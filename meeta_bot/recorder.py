@@ -62,6 +62,7 @@ class Recorder:
         self.phase = Phase.STARTING
         self.last_event: Event | None = None
         self.position = Position()
+        self.end: End | None = None
         self._chromium = chromium
         self._spool = spool
         self._settings = settings
@@ -70,7 +71,7 @@ class Recorder:
         self._started_ms = clock.monotonic_ms()
         self._started_at = clock.wall_ms()
         self._turn = asyncio.Lock()
-        self._end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self._ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._in_room = asyncio.Event()
         self._page_is_empty = asyncio.Event()
         self._page: ConferencePage | None = None
@@ -84,15 +85,15 @@ class Recorder:
 
     def stop(self, reason: EndReason, detail: str | None = None) -> None:
         """End the capture for `reason`, unless it ends already. Safe at any time."""
-        if not self._end.done():
-            self._end.set_result(End(reason, detail))
+        if not self._ending.done():
+            self._ending.set_result(End(reason, detail))
 
     async def run(self) -> End:
         """Record until something ends it; always ends with a reason, which is also the last event."""
         await self._tell("recorder.started", self._introduction())
         tasks = [asyncio.create_task(self._attend(), name=f"attend {self.capture_id}")]
         tasks += [asyncio.create_task(self._watch(work)) for work in (self._heartbeats(), self._company())]
-        end = await self._end
+        end = self.end = await self._ending
         self.phase = Phase.LEAVING
         self._log.info("leaving", reason=end.reason.value, detail=end.detail)
         try:
@@ -276,7 +277,7 @@ class Recorder:
             try:
                 return await self._spool.append(self.capture_id, append)
             except SpoolError as error:
-                if self._end.done() or self._clock.monotonic_ms() >= deadline:
+                if self._ending.done() or self._clock.monotonic_ms() >= deadline:
                     raise
                 self._log.error("the spool takes nothing", problem=str(error), hint=error.hint)
                 await asyncio.sleep(self._settings.spool_retry_pause)
@@ -295,7 +296,7 @@ class Recorder:
             if self._page is not None:
                 self._page.knock(self.capture_id, self._settings.bot_name)
         elif isinstance(payload, events.CaptureHookInstalled) and payload.unknown_events:
-            self._log.warning("the library emits events without a type", events=payload.unknown_events)
+            self._log.info("the library can emit events without a type here", events=len(payload.unknown_events))
         else:
             verdict = admission.verdict(
                 payload, has_password=self._settings.room_password is not None, has_token=bool(self.address.token)

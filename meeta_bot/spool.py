@@ -143,7 +143,8 @@ class Spool:
 
     async def forget(self, ordinal: int) -> None:
         """Drop the events up to and including `ordinal`: they are stored elsewhere."""
-        self.waiting -= await self._in_thread(self._forget, ordinal)
+        gone = await self._in_thread(self._forget, ordinal)
+        self.waiting -= gone
 
     async def open_captures(self) -> list[OpenCapture]:
         """The captures without an end; right after opening, those that a killed process left."""

@@ -137,4 +137,3 @@ async def deliver_and_close(spool: Spool, sink: Sink, settings: Settings) -> int
 def spool_root(settings: Settings) -> Path:
     """Where the spools of all processes with these settings lie."""
     return settings.data_directory / "spool"
-

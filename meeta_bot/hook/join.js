@@ -95,7 +95,7 @@
                 try {
                     enterConference(seat, library, request);
                 } catch (error) {
-                    outbox.push('hook.join_failed', [ meetaBot.safeText(String(error?.message ?? error)) ]);
+                    outbox.push('hook.join_failed', [ meetaBot.problemText(error) ]);
                 }
             }
         });
@@ -137,8 +137,8 @@
     meetaBot.knock = (key, displayName) => {
         const seat = conferences.get(key);
 
-        Promise.resolve(seat?.conference?.joinLobby(displayName)).catch(
-            error => seat.outbox.push('hook.error', [ 'joinLobby', meetaBot.safeText(String(error?.message ?? error)) ]));
+        Promise.resolve().then(() => seat?.conference?.joinLobby(displayName)).catch(
+            error => seat.outbox.push('hook.error', [ 'joinLobby', meetaBot.problemText(error) ]));
     };
 
     meetaBot.acknowledge = (key, seq) => conferences.get(key)?.outbox.acknowledge(seq);

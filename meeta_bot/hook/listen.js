@@ -42,7 +42,7 @@
             work();
         } catch (error) {
             try {
-                outbox.push('hook.error', [ where, meetaBot.safeText(String(error?.message ?? error)) ]);
+                outbox.push('hook.error', [ where, meetaBot.problemText(error) ]);
             } catch {
                 // Nothing is left to tell it with.
             }

@@ -37,6 +37,15 @@
         return safe.includes('\u0000') ? safe.replaceAll('\u0000', '\uFFFD') : safe;
     }
 
+    /** What an error says, whatever was thrown: its message can be missing, no text, or throw when it is read. */
+    function problemText(error) {
+        try {
+            return safeText(String(error?.message ?? error));
+        } catch {
+            return 'an error that can\'t be read';
+        }
+    }
+
     /** The value of `object[method]()`, or undefined where the method is missing or throws. */
     function ask(object, method, ...args) {
         try {
@@ -56,7 +65,7 @@
         [ o => has(o, 'myUserId', 'join', 'leave'), () => ({ $: 'conference' }) ],
         [ o => has(o, 'initJitsiConference', 'connect'), () => ({ $: 'connection' }) ],
         [ o => typeof o.nodeType === 'number', o => ({ $: 'xml', name: String(o.nodeName) }) ],
-        [ o => o instanceof Error, o => ({ $: 'error', name: o.name, message: safeText(String(o.message)) }) ],
+        [ o => o instanceof Error, o => plain({ $: 'error', name: o.name, message: problemText(o) }) ],
         [ o => o instanceof Date, o => o.getTime() ],
         [ o => ArrayBuffer.isView(o) || o instanceof ArrayBuffer, o => ({ $: 'bytes', length: o.byteLength }) ]
     ];
@@ -81,12 +90,12 @@
             id: ask(it, 'getId'),
             name: ask(it, 'getDisplayName'),
             role: ask(it, 'getRole'),
-            hidden: ask(it, 'isHidden'),
+            hidden: Boolean(ask(it, 'isHidden')),
             bot_type: ask(it, 'getBotType'),
             stats_id: ask(it, 'getStatsID'),
             user_id: identity?.user?.id,
-            is_replacing: ask(it, 'isReplacing'),
-            is_replaced: ask(it, 'isReplaced'),
+            is_replacing: Boolean(ask(it, 'isReplacing')), // a number in 2021
+            is_replaced: Boolean(ask(it, 'isReplaced')),
             features: FEATURES.filter(feature => ask(it, 'hasFeature', feature) === true)
         });
     }
@@ -112,15 +121,13 @@
         return who ? ask(who, 'getId') : undefined;
     }
 
-    /** A copy whose texts are safe and whose undefined values are gone. */
+    /** A copy of scalars and our own lists; undefined values are gone, and other objects are null. */
     function plain(record) {
         const copy = {};
 
         for (const [ name, value ] of Object.entries(record)) {
-            if (typeof value === 'string') {
-                copy[name] = safeText(value);
-            } else if (value !== undefined && typeof value !== 'function') {
-                copy[name] = value;
+            if (value !== undefined && typeof value !== 'function') {
+                copy[name] = Array.isArray(value) ? value : scalar(value);
             }
         }
 
@@ -141,6 +148,15 @@
             return null;
         }
     }
+
+    /** Whether an object is data. All else is part of the library's machinery: from there one gets to everything. */
+    function isData(value) {
+        const prototype = Object.getPrototypeOf(value);
+
+        return prototype === null || Object.getPrototypeOf(prototype) === null;
+    }
+
+    const scalarsOf = value => Object.entries(value).filter(([ , item ]) => item === null || typeof item !== 'object');
 
     function copyEntries(entries, depth, budget) {
         const copy = {};
@@ -193,10 +209,16 @@
             if (Array.isArray(value) || value instanceof Set) {
                 return copyItems(value, depth, budget);
             }
+            if (value instanceof Map) {
+                return copyEntries(value.entries(), depth, budget);
+            }
+            if (isData(value)) {
+                return copyEntries(Object.entries(value), depth, budget);
+            }
 
-            return copyEntries(value instanceof Map ? value.entries() : Object.entries(value), depth, budget);
+            return { $: 'object', ...copyEntries(scalarsOf(value), depth, budget) };
         } catch (error) {
-            return { $: 'unreadable', message: safeText(String(error?.message ?? error)) };
+            return { $: 'unreadable', message: problemText(error) };
         }
     }
 
@@ -208,5 +230,6 @@
      */
     meetaBot.serialize = args => copyItems(args, 0, { nodes: LIMITS.nodes });
     meetaBot.safeText = safeText;
+    meetaBot.problemText = problemText;
     meetaBot.endpointOf = endpointOf;
 })();

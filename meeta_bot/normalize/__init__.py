@@ -50,6 +50,10 @@ _ABSORBED = frozenset(
         "conference.participant_source_updated",  # as presence.SourceInfo
         "conference.trackMuteChanged",  # as presence
         "conference.audio_input_state_changed",
+        "conference.jvb121Status",  # as conference.p2pStatus
+        "conference.media_session.active_changed",  # the bot's own media session
+        "conference.media_session.started",
+        "conference.started_muted",
         "conference.no_audio_input",
         "conference.noisy_mic",
         "conference.talk_while_muted",
@@ -59,7 +63,6 @@ _ABSORBED = frozenset(
         "conference.dtmfSupportChanged",
         "conference.bridgeBweStatsReceived",
         "conference.visitor_codecs_changed",
-        "conference.dominantSpeakerSilence",
         "e2eping.e2e_rtt_changed",
     }
 )

@@ -16,7 +16,7 @@ from meeta_bot.normalize.arguments import (
     text,
 )
 from meeta_bot.normalize.meeting import end_meeting, identified_by
-from meeta_bot.normalize.state import Message, State, updated, with_participant
+from meeta_bot.normalize.state import Message, State, has_settled, updated, with_participant
 from meeta_bot.normalize.transcription import ASYNC_PROPERTY, async_property
 
 MEMBERS_ONLY = "conference.connectionError.membersOnly"
@@ -124,6 +124,27 @@ def p2p_changed(state: State, message: Message) -> tuple[State, list[Event]]:
     return state, [event(message, events.ConferenceP2pChanged(p2p=argument(message, 1) is True))]
 
 
+def lobby_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """MEMBERS_ONLY_CHANGED(enabled), from the room's configuration."""
+    enabled = argument(message, 0) is True
+    if enabled == state.lobby:
+        return state, []
+    payload = events.LobbyEnabled() if enabled else events.LobbyDisabled()
+    return updated(state, lobby=enabled), [event(message, payload, initial=not has_settled(state, message))]
+
+
+def sender_limit_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """AUDIO_UNMUTE_PERMISSIONS_CHANGED(reached) and VIDEO_…: how many may send, from the focus's properties."""
+    media = "audio" if message.origin.startswith("conference.audio") else "video"
+    reached = argument(message, 0) is True
+    if reached == (media in state.limits_reached):
+        return state, []
+    rest = [other for other in state.limits_reached if other != media]
+    after = updated(state, limits_reached=[*rest, media] if reached else rest)
+    payload = events.MediaSenderLimitChanged(media=media, limit_reached=reached)
+    return after, [event(message, payload, initial=not state.in_conference)]
+
+
 def signalling_established(state: State, message: Message) -> tuple[State, list[Event]]:
     """CONNECTION_ESTABLISHED(…) of the connection."""
     return state, [event(message, events.ConnectionEstablished())]
@@ -163,7 +184,7 @@ def restored(state: State, message: Message) -> tuple[State, list[Event]]:
 
 def bridge_channel_opened(state: State, message: Message) -> tuple[State, list[Event]]:
     """DATA_CHANNEL_OPENED(); the bridge repeats the dominant speaker next."""
-    after = updated(state, dominant_speaker_is_initial=state.dominant_speaker is None)
+    after = updated(state, bridge_opened_ms=message.monotonic_ms)
     return after, [event(message, events.BridgeChannelOpened())]
 
 
@@ -230,6 +251,9 @@ RULES = {
     "conference.join_in_progress": join_in_progress,
     "conference.propertiesChanged": properties_changed,
     "conference.p2pStatus": p2p_changed,
+    "conference.membersOnlyChanged": lobby_changed,
+    "conference.audio_unmute_permissions_changed": sender_limit_changed,
+    "conference.video_unmute_permissions_changed": sender_limit_changed,
     "connection.connectionEstablished": signalling_established,
     "connection.connectionDisconnected": signalling_closed,
     "connection.connectionFailed": signalling_failed,

@@ -21,7 +21,7 @@ from meeta_bot.normalize.arguments import (
     optional_text,
     text,
 )
-from meeta_bot.normalize.state import Message, Participant, State, updated, with_participant
+from meeta_bot.normalize.state import BRIDGE_SETTLE_MS, Message, Participant, State, updated, with_participant
 
 _SOURCE_NAME = re.compile(r"-(?P<kind>[av])(?P<index>\d{1,3})")
 _DESKTOP = ("desktop", "desktop_high_fps")
@@ -150,17 +150,18 @@ def dominant_speaker(state: State, message: Message) -> tuple[State, list[Event]
     endpoint_id = text(message, 0)
     silence = argument(message, 2) is True
     if (endpoint_id, silence) == (state.dominant_speaker, state.silence):
-        return updated(state, dominant_speaker_is_initial=False), []
+        return state, []
     previous = argument(message, 1)
     names = [name for name in previous if isinstance(name, str)] if isinstance(previous, list) else []
+    opened_ms = state.bridge_opened_ms
+    just_opened = opened_ms is not None and message.monotonic_ms - opened_ms < BRIDGE_SETTLE_MS
     changed = event(
         message,
         events.DominantSpeakerChanged(previous=names, silence=silence),
         endpoint_id,
-        initial=state.dominant_speaker_is_initial,
+        initial=state.dominant_speaker is None and just_opened,
     )
-    after = updated(state, dominant_speaker=endpoint_id, silence=silence, dominant_speaker_is_initial=False)
-    return after, [changed]
+    return updated(state, dominant_speaker=endpoint_id, silence=silence), [changed]
 
 
 def track_added(state: State, message: Message) -> tuple[State, list[Event]]:

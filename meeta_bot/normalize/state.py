@@ -11,8 +11,10 @@ import msgspec
 
 from meeta_bot.events import MeetingBasis, ParticipantKind, TranscriptionMode
 
-# What a server tells of a room within this time after the join was so before; it answers in well under a second.
-JOIN_SETTLE_MS = 2000
+# What the server tells of a room within this time after the join was so before; it answers in well under a second.
+SETTLE_MS = 2000
+# The same for the dominant speaker after the bridge channel opened: the bridge sends it with the channel's first words.
+BRIDGE_SETTLE_MS = 300
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -108,10 +110,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     transcribing: list[TranscriptionMode] = []
     dominant_speaker: str | None = None
     silence: bool = False
-    dominant_speaker_is_initial: bool = False
+    bridge_opened_ms: int | None = None
     properties: dict[str, str] = {}
     subject: str | None = None
     locked: bool = False
+    lobby: bool = False
+    limits_reached: list[str] = []  # audio, video: nobody more may send
     interrupted_ms: int | None = None
     own_statistics_ms: int | None = None
     counts: Counts = Counts()
@@ -142,4 +146,4 @@ def without_participant(state: State, endpoint_id: str) -> State:
 
 def has_settled(state: State, message: Message) -> bool:
     """Whether what the server says now is a change, and not how things were when we came."""
-    return state.joined_ms is not None and message.monotonic_ms - state.joined_ms >= JOIN_SETTLE_MS
+    return state.joined_ms is not None and message.monotonic_ms - state.joined_ms >= SETTLE_MS

@@ -1,0 +1,60 @@
+"""The command line: one module per noun; parse, build settings, call one function, map errors to exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from meeta_bot import __version__
+from meeta_bot.cli import console, db, events, meetings, participants, record, schema, spool, timeline
+from meeta_bot.errors import MeetaError
+
+app = typer.Typer(
+    name="meeta-bot",
+    help="The flight recorder for Jitsi: records who came, spoke, muted, shared and left into your PostgreSQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 2 wrong usage, 3 not found, 4 database, 5 browser, 6 spool, 7 the bot could not get in "
+    "or stay in, 75 events remain in the spool and will be delivered by the next run or `meeta-bot spool flush`.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"meeta-bot {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+app.command()(record.record)
+app.command()(meetings.meetings)
+app.command()(timeline.timeline)
+app.command()(participants.participants)
+app.command()(events.events)
+app.command()(schema.schema)
+app.add_typer(db.app, name="db")
+app.add_typer(spool.app, name="spool")
+
+
+def main() -> None:
+    """Run the command line; every error of the tree becomes one line and its exit code."""
+    try:
+        app()
+    except MeetaError as error:
+        console.complain(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        console.silence_stdout()
+        sys.exit(0)

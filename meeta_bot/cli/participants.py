@@ -1,0 +1,72 @@
+"""``meeta-bot participants``: who was there, and for how long."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from meeta_bot.cli import console, reading
+from meeta_bot.queries import Reader
+from meeta_bot.rows import ParticipantRow
+
+
+def participants(
+    meeting: console.Which = "latest",
+    as_json: console.AsJson = False,
+    database_url: console.DatabaseUrl = None,
+    config: console.ConfigFile = None,
+) -> None:
+    """Show who was in a meeting, when they came and went, and for how long they stayed.
+
+    A duration with ≥ is a lower bound: the arrival or the departure was not seen.
+
+    Example:
+
+      meeta-bot participants weeklystandup
+    """
+
+    async def work(reader: Reader) -> list[ParticipantRow]:
+        found = await reader.find_meeting(meeting)
+        return await reader.participants(found.capture_ids)
+
+    rows = reading.read(work, database_url=database_url, config=config)
+    if as_json:
+        for row in rows:
+            console.print_json(document(row))
+    elif rows:
+        console.out().print(_table(rows))
+    else:
+        console.talk().print("Nobody was seen there.")
+
+
+def document(row: ParticipantRow) -> dict[str, object]:
+    """A participant as users get it in JSON."""
+    return {
+        "display_name": row.display_name,
+        "kind": row.kind,
+        "user_id": row.user_id,
+        "endpoint_ids": row.endpoint_ids,
+        "first_joined_at": console.iso_time(row.first_joined_at),
+        "last_seen_at": console.iso_time(row.last_seen_at),
+        "present": row.present,
+        "visits": row.visits,
+        "duration_ms": row.duration_ms,
+        "duration_is_lower_bound": row.duration_is_lower_bound,
+    }
+
+
+def _table(rows: list[ParticipantRow]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("participant", "kind", "came", "went", "duration", "visits"):
+        table.add_column(heading, justify="right" if heading in ("duration", "visits") else "left", no_wrap=True)
+    for row in rows:
+        bound = "≥ " if row.duration_is_lower_bound else ""
+        table.add_row(
+            Text(console.safe_name(row.display_name) or row.endpoint_ids[0], style="bold"),
+            Text(row.kind or "", style="dim"),
+            Text(console.local_time(row.first_joined_at, "%H:%M:%S")),
+            Text("still there" if row.present else console.local_time(row.last_seen_at, "%H:%M:%S")),
+            Text(f"{bound}{console.duration(row.duration_ms)}"),
+            Text(str(row.visits)),
+        )
+    return table

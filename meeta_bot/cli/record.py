@@ -1,0 +1,141 @@
+"""``meeta-bot record``: the main job."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any
+
+import typer
+
+from meeta_bot import logs, migrations, room_address
+from meeta_bot.cli import console
+from meeta_bot.cli.database import DatabaseAccess
+from meeta_bot.cli.progress import Progress
+from meeta_bot.errors import EXIT_EVENTS_REMAIN, CaptureFailed
+from meeta_bot.events import ORDERLY_ENDS
+from meeta_bot.postgres import PostgresSink
+from meeta_bot.recorder import Recorder
+from meeta_bot.settings import Settings, load
+from meeta_bot.worker import Worker
+
+
+def record(
+    rooms: Annotated[list[str], typer.Argument(metavar="URL...", help="Addresses of the rooms, as in a browser.")],
+    name: Annotated[
+        str | None, typer.Option(help="The bot's name in the room; default 'Event recorder'.", show_default=False)
+    ] = None,
+    password_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="File whose first line is the room's password; - is standard input."),
+    ] = None,
+    max_duration: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Leave after this long: 90s, 15m, 1h30m.")
+    ] = None,
+    database_url: console.DatabaseUrl = None,
+    config: console.ConfigFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per capture at the end.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every batch.")] = False,
+) -> None:
+    """Record rooms until their meetings end.
+
+    The bot joins under an honest name, sends and receives no media, and leaves when the last human has left.
+    The first Ctrl-C makes it leave and deliver what it has; the second stops at once and loses nothing.
+
+    Examples:
+
+      meeta-bot record https://meet.example.org/WeeklyStandup
+
+      meeta-bot record https://meet.example.org/A https://meet.example.org/B --max-duration 2h
+
+      echo secret | meeta-bot record https://meet.example.org/Locked --password-file -
+    """
+    addresses = [room_address.parse(room) for room in rooms]
+    settings = load(
+        {
+            "bot_name": name,
+            "room_password": console.read_secret(password_file) if password_file else None,
+            "max_duration": console.parse_duration(max_duration) if max_duration else None,
+            "database_url": database_url,
+        },
+        config,
+    )
+    sys.exit(asyncio.run(_record(addresses, settings, as_json=as_json, verbose=verbose)))
+
+
+async def _record(
+    addresses: list[room_address.RoomAddress], settings: Settings, *, as_json: bool, verbose: bool
+) -> int:
+    async with DatabaseAccess(settings) as database:
+        worker = Worker(
+            settings,
+            make_sink=lambda: PostgresSink(database.url, settings),
+            prepare=lambda: _prepare(database, settings),
+        )
+        _handle_signals(worker)
+        with _progress(worker, verbose=verbose):
+            ends = await worker.run(addresses)
+    for recorder in worker.recorders:
+        _report(recorder, as_json=as_json)
+    if worker.remaining:
+        console.talk().print(
+            f"{worker.remaining} events remain in the spool: {worker.writer.unavailable or 'the time was over'}\n"
+            "[dim]hint:[/]  they are delivered by the next run, or by `meeta-bot spool flush`"
+        )
+        return EXIT_EVENTS_REMAIN
+    return 0 if all(end.reason in ORDERLY_ENDS for end in ends) else CaptureFailed.exit_code
+
+
+async def _prepare(database: DatabaseAccess, settings: Settings) -> None:
+    await database.ensure()
+    await migrations.upgrade(database.url, settings)
+
+
+def _progress(worker: Worker, *, verbose: bool) -> AbstractContextManager[Any]:
+    """A live table on a terminal, JSON log lines elsewhere."""
+    if sys.stderr.isatty() and not verbose:
+        return Progress(worker)
+    logs.configure(verbose=verbose)
+    return nullcontext()
+
+
+def _handle_signals(worker: Worker) -> None:
+    asked = False
+
+    def handle() -> None:
+        nonlocal asked
+        if asked:
+            os._exit(EXIT_EVENTS_REMAIN)  # what was acknowledged is on disk; the next run ends the captures
+        asked = True
+        worker.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, handle)
+
+
+def _report(recorder: Recorder, *, as_json: bool) -> None:
+    state, end = recorder.state, recorder.end
+    if as_json:
+        console.print_json(
+            {
+                "capture_id": recorder.capture_id,
+                "meeting_id": state.meeting.meeting_id,
+                "room": recorder.address.url,
+                "end_reason": end.reason if end else None,
+                "end_detail": end.detail if end else None,
+                "events": recorder.position.last_seq,
+                "head_digest": recorder.position.head.hex(),
+            }
+        )
+        return
+    talk = console.talk()
+    reason = end.reason.value.replace("_", " ") if end else "unknown"
+    detail = f": {console.markup_free(console.safe_name(end.detail, 200))}" if end and end.detail else ""
+    talk.print(f"[bold]{console.markup_free(recorder.address.url)}[/]  {reason}{detail}", soft_wrap=True)
+    talk.print(f"  {recorder.position.last_seq} events, head {recorder.position.head.hex()}", soft_wrap=True)
+    if state.meeting.meeting_id:
+        talk.print(f"  see it with: meeta-bot timeline {state.meeting.meeting_id[:8]}")

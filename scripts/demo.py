@@ -1,0 +1,162 @@
+"""``make demo``: the main job, for real, on this machine.
+
+Starts the local stack, lets four people (Chromium pages with lib-jitsi-meet) hold a short conference, records it
+with the very ``meeta-bot record`` that users run into the embedded PostgreSQL, and prints what was recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.stack.client import Stack
+from tests.stack.participant import Participant, ParticipantBrowser
+
+ROOM = "weekly-standup"
+BOT_NAME = "Event recorder"
+RECORDER_JOIN_TIMEOUT = 45.0  # seconds; about 3 on an idle machine
+RECORDER_END_TIMEOUT = 60.0
+LEFT_ALONE_GRACE = "2"  # seconds; users wait a minute by default
+BREATH = 0.7  # seconds in which people look at each other, so that the timeline has a shape
+
+_began = time.monotonic()
+
+
+def say(text: str) -> None:
+    """Progress for the person who waits."""
+    print(f"  {time.monotonic() - _began:5.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+async def breathe(times: float = 1) -> None:
+    """Let time pass in the meeting. Nothing waits for anything here: it is what the recording shows."""
+    await asyncio.sleep(BREATH * times)
+
+
+@asynccontextmanager
+async def recorder(url: str, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``meeta-bot record URL``, told to go soon after the others have gone."""
+    environment = {**os.environ, "MEETA_LEFT_ALONE_GRACE": LEFT_ALONE_GRACE}
+    command = [sys.executable, "-m", "meeta_bot", "record", url, "--name", BOT_NAME]
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await asyncio.wait_for(process.wait(), RECORDER_END_TIMEOUT)
+
+
+async def wait_for_recorder(stack: Stack, process: asyncio.subprocess.Process) -> None:
+    """Until the bot sits in the room."""
+    async with asyncio.timeout(RECORDER_JOIN_TIMEOUT):
+        while not any(member.name == BOT_NAME for member in await stack.members(ROOM)):
+            if process.returncode is not None:
+                raise RuntimeError(f"the recorder ended with exit code {process.returncode}")
+            await asyncio.sleep(0.1)
+
+
+async def conference(stack: Stack, people: ParticipantBrowser, process: asyncio.subprocess.Process) -> None:
+    """A short lively meeting."""
+    url = stack.room_url(ROOM)
+    ada, grace, linus, mallory = [await people.participant(url) for _ in range(4)]
+
+    say("Ada opens the meeting")
+    await ada.join("Ada Lovelace")
+    await wait_for_recorder(stack, process)
+    say("the recorder has taken its seat")
+    await ada.set_subject("Weekly standup")
+    await grace.join("Grace Hopper")
+    # He joins as clients of 2021 did: his microphone and camera are told by the older presence elements.
+    await linus.join("linus", source_names=False)
+    await ada.wait_for_bridge_channel()
+    await speak(stack, ada)
+    await linus.rename("Linus Torvalds")
+    await grace.mute_audio()
+    await speak(stack, grace, after_unmuting=True)
+
+    say("Ada has it recorded and transcribed")
+    session = await stack.start_recording(ROOM, ada.endpoint_id)
+    await stack.start_transcription(ROOM)
+    await transcribe(stack, ada, "Good morning", "Good morning, everybody, let us begin.")
+    await linus.switch_camera()
+    await linus.start_screen_share()
+    await speak(stack, linus)
+    await transcribe(stack, linus, "You can see", "You can see the new scheduler here.")
+
+    say("Grace raises a hand, they chat")
+    await grace.raise_hand()
+    await ada.send_chat("Grace first, please 🙂")
+    await grace.lower_hand()
+    await speak(stack, grace)
+    await transcribe(stack, grace, "It is easier", "It is easier to ask forgiveness than permission.")
+    await linus.stop_screen_share()
+
+    say("Mallory comes, misbehaves, and is removed")
+    await mallory.join("Mallory")
+    await mallory.send_chat("FREE COINS here: https://example.org")
+    await breathe()
+    await ada.kick(mallory.endpoint_id, "No advertising")
+    await speak(stack, ada)
+    await ada.mute_video()
+    await stack.stop_transcription(ROOM)
+    await stack.stop_recording(ROOM, session, ada.endpoint_id)
+
+    say("everybody leaves")
+    for person in (linus, grace, ada):
+        await person.leave()
+        await breathe(0.5)
+
+
+async def speak(stack: Stack, person: Participant, *, after_unmuting: bool = False) -> None:
+    """This one is the dominant speaker for a while."""
+    if after_unmuting:
+        await breathe()
+        await person.unmute_audio()
+    await stack.set_dominant_speaker(ROOM, person.endpoint_id)
+    await breathe(1.5)
+
+
+async def transcribe(stack: Stack, person: Participant, interim: str, final: str) -> None:
+    """The transcriber guesses, then knows."""
+    name = next(member.name for member in await stack.members(ROOM) if member.endpoint_id == person.endpoint_id)
+    message_id = f"message-{person.endpoint_id}-{len(final)}"
+    for text, guess in ((interim, True), (final, False)):
+        await stack.transcribe(ROOM, person.endpoint_id, text, name=name, message_id=message_id, interim=guess)
+
+
+async def show(*arguments: str) -> None:
+    """What ``meeta-bot`` says; the command is shown, since it is what users will type."""
+    print(f"\n$ meeta-bot {' '.join(arguments)}\n", flush=True)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "meeta_bot", *arguments)
+    if await process.wait():
+        raise RuntimeError(f"meeta-bot {' '.join(arguments)} failed")
+
+
+async def main() -> int:
+    """Run the demo; the exit code."""
+    log = Path(tempfile.gettempdir()) / f"meeta-bot-demo-{os.getuid()}.log"
+    async with Stack.start() as stack, ParticipantBrowser.start() as people:
+        say(f"the local Jitsi stack is at {stack.url}")
+        async with recorder(stack.room_url(ROOM), log) as process:
+            await conference(stack, people, process)
+            code = await asyncio.wait_for(process.wait(), RECORDER_END_TIMEOUT)
+    if code:
+        print(log.read_text(encoding="utf-8"), file=sys.stderr)
+        return code
+    say("the recorder noticed that it was alone, left, and delivered everything")
+    await show("timeline", "latest")
+    await show("participants", "latest")
+    await show("events", "latest", "--counts")
+    print("\nRecord a room of your own:  make record ROOM=https://your.jitsi.example/YourRoom", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,1 @@
+SELECT meeta.ensure_partition_of($1::uuid)

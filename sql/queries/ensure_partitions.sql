@@ -1,0 +1,1 @@
+SELECT meeta.ensure_partitions(now(), $1::integer)

@@ -1,0 +1,1 @@
+SELECT to_regclass('meeta.migrations') IS NOT NULL

@@ -1,0 +1,1 @@
+SELECT meeta.project($1::uuid[], $2::bigint[], $3::text[])
