@@ -1,0 +1,96 @@
+"""Puts the stack together: Prosody, focus, bridge, hidden occupants, web server and front door. Test equipment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from aiohttp import web
+
+from tests.stack.bridge import Bridge
+from tests.stack.component import Component
+from tests.stack.control import Control, control_handler
+from tests.stack.focus import Focus
+from tests.stack.front import FrontDoor
+from tests.stack.hidden import HiddenOccupants
+from tests.stack.processes import temporary_directory
+from tests.stack.prosody import Prosody, ProsodyError
+from tests.stack.web import WebServer
+
+DOMAIN = "meet.jitsi"  # what docker-jitsi-meet calls it; it is a name inside XMPP and needs no DNS
+COMPONENT_TIMEOUT_SECONDS = 10
+DEFAULT_HIBERNATION_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be chosen when a stack is started."""
+
+    port: int = 0  # of the web front; 0: a free one
+    hibernation_seconds: int = DEFAULT_HIBERNATION_SECONDS  # a crashed page stays in its rooms that long
+
+
+@asynccontextmanager
+async def running_stack(settings: Settings) -> AsyncIterator[str]:
+    """A stack that is ready; yields its address, and takes everything down at the end."""
+    async with AsyncExitStack() as exits:
+        directory = exits.enter_context(temporary_directory())
+        prosody = Prosody(directory, DOMAIN, settings.hibernation_seconds)
+        exits.push_async_callback(prosody.stop)
+        await prosody.start()
+        front = FrontDoor(directory / "web.sock", lambda: prosody.http_port)
+        application, components = _assemble(prosody, front)
+        for component in components:
+            task = asyncio.create_task(component.run())
+            exits.callback(task.cancel)
+        exits.push_async_callback(front.close)
+        await front.open(settings.port)
+        exits.push_async_callback((await _serve(application, directory / "web.sock")).cleanup)
+        await _wait_for(components)
+        yield f"http://127.0.0.1:{front.port}"
+
+
+def _assemble(prosody: Prosody, front: FrontDoor) -> tuple[web.Application, list[Component]]:
+    def component_port() -> int:
+        return prosody.component_port
+
+    def bridge_url(room: str, endpoint_id: str) -> str:
+        return f"ws://127.0.0.1:{front.port}/colibri-ws/{quote(room)}/{endpoint_id}"
+
+    bridge = Bridge()
+    hidden = HiddenOccupants(f"hidden.{DOMAIN}", prosody.component_secret, component_port)
+    focus = Focus(f"focus.{DOMAIN}", prosody.component_secret, component_port, hidden, bridge_url)
+    focus.on_room_empty = bridge.forget_room
+    components: list[Component] = [focus, hidden]
+    web_server = WebServer(DOMAIN, bridge, lambda: prosody.http_port)
+    control = Control(
+        prosody=prosody,
+        focus=focus,
+        hidden=hidden,
+        bridge=bridge,
+        front=front,
+        web_server=web_server,
+        wait_for_components=lambda: _wait_for(components),
+    )
+    application = web_server.application()
+    application.router.add_post("/control/{command}", control_handler(control))
+    return application, components
+
+
+async def _serve(application: web.Application, path: Path) -> web.AppRunner:
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.UnixSite(runner, str(path)).start()
+    return runner
+
+
+async def _wait_for(components: list[Component]) -> None:
+    connected = asyncio.gather(*(component.connected.wait() for component in components))
+    try:
+        await asyncio.wait_for(connected, COMPONENT_TIMEOUT_SECONDS)
+    except TimeoutError:
+        raise ProsodyError(f"focus and recorder did not connect in {COMPONENT_TIMEOUT_SECONDS} s") from None
