@@ -1,0 +1,74 @@
+"""What end-to-end tests share: a Jitsi deployment, a browser for the people, a database.
+
+The deployment is the local stack, or the one that ``MEETA_TEST_JITSI_URL`` names. On a real one nobody commands the
+bridge, the recorder and the transcriber, so that the scripts leave those acts out; everything else is the same.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from tests.postgres.servers import VERSIONS, Server
+from tests.stack.client import Stack
+from tests.stack.participant import ParticipantBrowser
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where the conferences are held; ``stack`` commands what only a stack of our own obeys."""
+
+    url: str
+    stack: Stack | None
+
+    def new_room(self) -> str:
+        """A room that nobody has used."""
+        return f"meeta-{uuid.uuid4().hex[:12]}"
+
+    def room_url(self, room: str) -> str:
+        return f"{self.url}/{room}"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def deployment() -> AsyncIterator[Deployment]:
+    named = os.environ.get("MEETA_TEST_JITSI_URL")
+    if named:
+        yield Deployment(named.rstrip("/"), None)
+    else:
+        async with Stack.start(hibernation_seconds=2) as stack:
+            yield Deployment(stack.url, stack)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack() -> AsyncIterator[Stack]:
+    """A local stack, for tests of what a foreign deployment can't be made to do."""
+    async with Stack.start(hibernation_seconds=2) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def people() -> AsyncIterator[ParticipantBrowser]:
+    async with ParticipantBrowser.start() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def newest_server() -> Iterator[Server]:
+    """The newest PostgreSQL that is tested, for tests in which its version does not matter."""
+    instance = Server(VERSIONS[-1])
+    try:
+        instance.start()
+        yield instance
+    finally:
+        instance.destroy()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def newest_database(newest_server: Server) -> str:
+    """The address of a migrated database of this test's own."""
+    return await newest_server.migrated_database()

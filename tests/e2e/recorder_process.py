@@ -1,0 +1,102 @@
+"""The recorder as its users run it: ``meeta-bot`` in a process of its own, watched through its log lines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+LOG_TIMEOUT = 60.0  # seconds; bounds a wait, measures nothing
+EXIT_TIMEOUT = 60.0
+
+
+class RecorderProcess:
+    """A running ``meeta-bot record``."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._news = asyncio.Condition()
+        self._reader = asyncio.create_task(self._read())
+        self.log: list[dict[str, Any]] = []
+        self.talk: list[str] = []
+        self.printed = ""
+
+    async def _read(self) -> None:
+        assert self._process.stderr is not None
+        while line := await self._process.stderr.readline():
+            async with self._news:
+                try:
+                    self.log.append(json.loads(line))
+                except ValueError:
+                    self.talk.append(line.decode().rstrip())
+                self._news.notify_all()
+        async with self._news:
+            self._news.notify_all()
+
+    async def logged(self, event: str, times: int = 1) -> dict[str, Any]:
+        """Wait until a line with that event has been logged so many times; the last of them."""
+
+        def found() -> list[dict[str, Any]]:
+            return [line for line in self.log if line["event"] == event]
+
+        async with self._news, asyncio.timeout(LOG_TIMEOUT):
+            while len(found()) < times:
+                assert not self._reader.done(), f"the recorder ended without {event!r}: {self.log} {self.talk}"
+                await self._news.wait()
+        return found()[-1]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the recorder, and nothing that it started, a signal."""
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait for its end; the exit code."""
+        async with asyncio.timeout(EXIT_TIMEOUT):
+            assert self._process.stdout is not None
+            self.printed += (await self._process.stdout.read()).decode()
+            await self._reader
+            return await self._process.wait()
+
+
+@asynccontextmanager
+async def recording(*arguments: str, **environment: str) -> AsyncIterator[RecorderProcess]:
+    """``meeta-bot record ARGUMENTS`` with additional environment; killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "meeta_bot", "record", *arguments),
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    recorder = RecorderProcess(process)
+    try:
+        yield recorder
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await recorder.ended()
+
+
+async def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    """``meeta-bot ARGUMENTS`` to its end: exit code, standard output, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "meeta_bot", *arguments),
+        env={**os.environ, **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(EXIT_TIMEOUT):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+def folder_for_spool(tmp_path: Path) -> dict[str, str]:
+    """Environment that keeps a test's spool apart from every other."""
+    return {"MEETA_DATA_DIRECTORY": str(tmp_path / "data")}

@@ -1,0 +1,139 @@
+"""A whole conference of real participants, recorded by the very command, compared event by event."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import jsonschema
+import pytest
+
+from meeta_bot import chain, queries, settings
+from meeta_bot.events import json_schema
+from meeta_bot.rows import EventRow, envelope, event_document
+from tests.e2e.conftest import Deployment
+from tests.e2e.recorder_process import folder_for_spool, recording, run
+from tests.e2e.script import NAMES, Script, expected_facts, recorded_facts
+from tests.postgres.servers import Server
+from tests.stack.participant import ParticipantBrowser
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+ACTS = 30
+
+
+async def _stored(url: str) -> list[EventRow]:
+    async with queries.reading(url, settings.load()) as reader:
+        meeting = await reader.find_meeting("latest")
+        return [row async for row in reader.all_events(meeting.capture_ids)]
+
+
+async def test_every_act_of_every_participant_is_recorded_once_and_in_order(
+    deployment: Deployment, people: ParticipantBrowser, server: Server, tmp_path: Path
+) -> None:
+    seed = int(os.environ.get("MEETA_TEST_SEED", secrets.randbelow(2**31)))
+    print(f"MEETA_TEST_SEED={seed}")
+    database_url = await server.migrated_database()
+    script = Script(seed, deployment.new_room())
+    url = deployment.room_url(script.room)
+    environment = {"MEETA_LEFT_ALONE_GRACE": "1", **folder_for_spool(tmp_path)}
+    await script.open(people, url)
+    async with recording(url, "--database-url", database_url, "--json", **environment) as recorder:
+        await recorder.logged("in the room")
+        await script.fill(people, url)
+        await script.people[0].participant.wait_for_bridge_channel()
+        await script.act(ACTS, deployment.stack)
+        await script.end()
+        assert await recorder.ended() == 0, recorder.talk
+    summary = json.loads(recorder.printed)
+    rows = await _stored(database_url)
+    documents = [event_document(row) for row in rows]
+
+    _compare(script, documents)
+    _validate(documents)
+    _verify_chain(rows, summary)
+    await _compare_projections(database_url, script)
+    await _tell(database_url)
+
+
+def _compare(script: Script, documents: list[dict[str, Any]]) -> None:
+    for person in script.people:
+        endpoint_id = person.participant.endpoint_id
+        recorded = recorded_facts(documents, endpoint_id)
+        for stream, facts in expected_facts(person.participant.log).items():
+            assert recorded[stream] == facts, f"{stream} of {endpoint_id}, seed {script.seed}"
+    speakers = [event["endpoint_id"] for event in documents if event["type"] == "dominant_speaker.changed"]
+    assert speakers == script.speakers
+    types = [event["type"] for event in documents]
+    for once in ("capture.started", "conference.joined", "meeting.ended", "capture.ended"):
+        assert types.count(once) == 1
+    assert types[-1] == "capture.ended"
+    assert "unknown" not in types
+
+
+def _validate(documents: list[dict[str, Any]]) -> None:
+    """Every stored event is of the shape that ``meeta-bot schema`` prints."""
+    validator = jsonschema.Draft202012Validator(json_schema())
+    for document in documents:
+        problems = [problem.message for problem in validator.iter_errors(document)]
+        assert not problems, f"{document['type']}: {problems}"
+
+
+def _verify_chain(rows: list[EventRow], summary: dict[str, Any]) -> None:
+    """Numbers without a hole, digests that follow from what is stored, and the head that the recorder told."""
+    assert [row.seq for row in rows] == list(range(1, summary["events"] + 1))
+    digest = chain.GENESIS
+    for row in rows:
+        assert row.payload is not None
+        assert row.salt is not None
+        commitment = chain.commit(row.salt, chain.canonical_json(json.loads(row.payload)))
+        assert commitment == row.commitment
+        digest = chain.link(digest, envelope(row), commitment)
+        assert digest == row.digest
+    assert digest.hex() == summary["head_digest"]
+
+
+async def _compare_projections(database_url: str, script: Script) -> None:
+    async with queries.reading(database_url, settings.load()) as reader:
+        meeting = await reader.find_meeting("latest")
+        visits = await reader.visits(meeting.capture_ids)
+    assert meeting.state == "ended"
+    assert meeting.people == len(NAMES)
+    assert {visit.endpoint_id for visit in visits if visit.kind == "human"} == {
+        person.participant.endpoint_id for person in script.people
+    }
+    first = script.people[0].participant.endpoint_id  # was there before the bot
+    assert not any(visit.present for visit in visits)
+    assert {visit.endpoint_id for visit in visits if visit.duration_is_lower_bound} == {first}
+    before = await _projections(database_url)
+    code, _, err = await run("db", "rebuild", "--database-url", database_url)
+    assert code == 0, err
+    assert await _projections(database_url) == before
+
+
+async def _projections(database_url: str) -> dict[str, list[Any]]:
+    connection = await asyncpg.connect(database_url)
+    try:
+        return {
+            table: sorted(map(repr, await connection.fetch(f"SELECT * FROM meeta.{table}")))  # noqa: S608
+            for table in ("captures", "meetings", "visits", "gaps")
+        }
+    finally:
+        await connection.close()
+
+
+async def _tell(database_url: str) -> None:
+    """Every reading command answers, for a person and for a program, and shows hostile names harmlessly."""
+    for command in ("meetings", "timeline", "participants", "events"):
+        arguments = [] if command == "meetings" else ["latest"]
+        code, out, err = await run(command, *arguments, "--database-url", database_url)
+        assert code == 0, err
+        assert out.strip()
+        assert "\u202e" not in out
+        code, out, err = await run(command, *arguments, "--json", "--database-url", database_url)
+        assert code == 0, err
+        assert all(json.loads(line) for line in out.splitlines())

@@ -1,0 +1,154 @@
+"""Kill the recorder whenever you like: what it had on disk is stored once, in order, and the log says where it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from meeta_bot import queries, settings
+from meeta_bot.events import SealedEvent
+from meeta_bot.rows import EventRow
+from tests.e2e.recorder_process import folder_for_spool, recording, run
+from tests.stack.client import Stack
+from tests.stack.participant import Participant, ParticipantBrowser
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+
+BURST = 400  # chat messages; the kill comes somewhere among them
+SEEN_BEFORE_KILL = 40  # of them in the database, so that some are stored, some spooled, some on their way
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+async def _burst(person: Participant, count: int) -> None:
+    """Send many messages as fast as the page can."""
+    await asyncio.gather(*(person.send_chat(f"burst {number}") for number in range(count)))
+
+
+async def _texts(database_url: str, capture_id: str) -> list[str]:
+    rows = await _rows(database_url, capture_id)
+    payloads = [json.loads(row.payload) for row in rows if row.type == "chat.message" and row.payload]
+    return [payload["text"] for payload in payloads]
+
+
+async def _rows(database_url: str, capture_id: str) -> list[EventRow]:
+    async with queries.reading(database_url, settings.load()) as reader:
+        return [row async for row in reader.all_events([capture_id])]
+
+
+async def _until_stored(database_url: str, capture_id: str, messages: int) -> None:
+    async with asyncio.timeout(30):
+        while len(await _texts(database_url, capture_id)) < messages:  # noqa: ASYNC110 - another process fills it
+            await asyncio.sleep(0.01)
+
+
+def _spooled(data_directory: Path) -> tuple[dict[str, int], list[SealedEvent]]:
+    """Last acknowledged number of each open capture, and the events, as the killed process left them on disk."""
+    (spool,) = (data_directory / "spool").glob("*/events.sqlite3")
+    with sqlite3.connect(spool) as database:
+        last = dict(database.execute("SELECT capture_id, last_seq FROM captures WHERE ended = 0").fetchall())
+        rows = database.execute("SELECT sealed FROM events ORDER BY ordinal").fetchall()
+    return last, [msgspec.msgpack.decode(sealed, type=SealedEvent) for (sealed,) in rows]
+
+
+async def test_a_recorder_that_is_killed_in_a_burst_loses_nothing_that_was_on_disk(
+    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+) -> None:
+    url = stack.room_url("killed-in-a-burst")
+    person = await people.participant(url)
+    await person.join("Ada")
+    environment = folder_for_spool(tmp_path)
+    async with recording(url, "--database-url", newest_database, **environment) as recorder:
+        capture_id = (await recorder.logged("in the room"))["capture"]
+        burst = asyncio.create_task(_burst(person, BURST))
+        await _until_stored(newest_database, capture_id, SEEN_BEFORE_KILL)
+        recorder.send(signal.SIGKILL)
+        assert await recorder.ended() == -signal.SIGKILL
+    await burst
+    last, spooled = _spooled(tmp_path / "data")
+    stored_before = await _rows(newest_database, capture_id)
+    on_disk = {row.seq for row in stored_before} | {event.seq for event in spooled}
+    assert on_disk == set(range(1, last[capture_id] + 1))
+
+    code, out, err = await run("spool", "flush", "--json", "--database-url", newest_database, **environment)
+    assert code == 0, err
+    assert json.loads(out)["captures_ended"] == 1
+    rows = await _rows(newest_database, capture_id)
+    assert [row.seq for row in rows] == list(range(1, last[capture_id] + 3))
+    assert [row.type for row in rows[-2:]] == ["capture.gap", "capture.ended"]
+    assert json.loads(rows[-1].payload or "")["reason"] == "process_killed"
+    texts = await _texts(newest_database, capture_id)
+    assert texts == [f"burst {number}" for number in range(len(texts))]
+    assert len(texts) >= SEEN_BEFORE_KILL
+    await _same_meeting_again(person, url, newest_database, environment)
+
+
+async def _same_meeting_again(person: Participant, url: str, database_url: str, environment: dict[str, str]) -> None:
+    """A recorder that is started again is another capture of the same meeting."""
+    async with recording(url, "--database-url", database_url, **environment) as recorder:
+        await recorder.logged("in the room")
+        recorder.send(signal.SIGTERM)
+        assert await recorder.ended() == 0, recorder.talk
+    code, out, err = await run("meetings", "--json", "--database-url", database_url)
+    assert code == 0, err
+    (meeting,) = map(json.loads, out.splitlines())
+    assert len(meeting["capture_ids"]) == 2
+    await person.leave()
+
+
+async def test_a_database_that_is_away_is_said_and_waited_for(
+    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+) -> None:
+    url = stack.room_url("database-away")
+    person = await people.participant(url)
+    await person.join("Ada")
+    environment = folder_for_spool(tmp_path)
+    async with recording(url, "--database-url", NOWHERE, **environment) as recorder:
+        await recorder.logged("database unavailable, recording into the spool")
+        await recorder.logged("in the room")
+        await person.send_chat("nobody stores this yet")
+        await person.leave()
+        recorder.send(signal.SIGINT)
+        assert await recorder.ended() == 75
+    assert any("remain in the spool" in line for line in recorder.talk)
+
+    code, _, err = await run("spool", "flush", "--database-url", newest_database, **environment)
+    assert code == 0, err
+    code, out, err = await run("events", "latest", "--json", "--database-url", newest_database)
+    assert code == 0, err
+    types = [json.loads(line)["type"] for line in out.splitlines()]
+    assert types[0] == "capture.started"
+    assert types[-1] == "capture.ended"
+    assert "chat.message" in types
+
+
+async def test_the_second_signal_stops_at_once_and_loses_nothing(
+    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+) -> None:
+    url = stack.room_url("twice")
+    person = await people.participant(url)
+    await person.join("Ada")
+    environment = {"MEETA_FLUSH_TIMEOUT": "600", **folder_for_spool(tmp_path)}
+    async with recording(url, "--database-url", newest_database, **environment) as recorder:
+        await recorder.logged("in the room")
+        await stack.prosody("freeze")  # so that leaving takes its time
+        try:
+            recorder.send(signal.SIGINT)
+            await recorder.logged("leaving")
+            recorder.send(signal.SIGINT)
+            assert await recorder.ended() == 75
+        finally:
+            await stack.prosody("thaw")
+    code, _, err = await run("spool", "flush", "--database-url", newest_database, **environment)
+    assert code == 0, err
+    code, out, _ = await run("events", "latest", "--json", "--database-url", newest_database)
+    rows: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
+    assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+    assert rows[-1]["payload"]["reason"] == "process_killed"
+    await person.leave()
