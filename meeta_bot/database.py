@@ -66,9 +66,10 @@ async def connect(
                 **(_READ_ONLY if read_only else {}),
             },
         )
-    except (asyncpg.ClientConfigurationError, ValueError) as error:
+    except (asyncpg.ClientConfigurationError, ValueError):
+        # What was wrong with it may be a password in the wrong place, so it is not repeated.
         raise DatabaseError(
-            f"Not an address of a PostgreSQL: {explain(error)}", hint="write postgresql://user@host:5432/database"
+            "The database URL is no address of a PostgreSQL", hint="write postgresql://user@host:5432/database"
         ) from None
     except TROUBLE as error:
         raise _unreachable(url, error) from None
@@ -109,10 +110,13 @@ def newer(version: int, known: int) -> DatabaseNewer:
 
 
 def explain(error: BaseException) -> str:
-    """One line that says what happened, without secrets."""
+    """One line that says what happened, without secrets and without the values of rows."""
     if isinstance(error, asyncio.TimeoutError) and not str(error):
         return "no answer in time"
-    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError) and error.__cause__ is not None:
+        error = error.__cause__  # asyncpg could not encode an argument, and its own words quote it
+    # The message alone: DETAIL may quote the row.
+    text = " ".join(str(getattr(error, "message", None) or error).split()) or type(error).__name__
     state = getattr(error, "sqlstate", None)
     return logs.redact_text(f"{text} ({state})" if state else text)
 
@@ -152,5 +156,7 @@ def _place(url: str) -> str:
         host = options.get("host", [parts.hostname or "the default host"])[0]
         port = options.get("port", [str(parts.port or "")])[0]
     except ValueError:
+        return "the given address"
+    if "@" in parts.path:  # part of a password that has a slash in it
         return "the given address"
     return f"{host}{':' + port if port else ''}{parts.path}"

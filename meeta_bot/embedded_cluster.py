@@ -16,7 +16,6 @@ import re
 import shutil
 import stat
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +86,12 @@ class Places(msgspec.Struct, frozen=True):
     def socket(self) -> Path:
         """The directory of the unix socket: near the data, or a short one that only depends on where data is."""
         near = self.home / "socket"
-        if len(os.fsencode(near)) <= LONGEST_SOCKET_DIRECTORY:
+        if len(os.fsencode(near)) <= LONGEST_SOCKET_DIRECTORY and not set(str(near)) & set(",\"'"):
             return near
-        short = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
-        if os.geteuid() == 0:
-            return Path("/run") / f"{APPLICATION}-{short}"
-        own = Path("/run/user") / str(os.geteuid())
-        base = own if own.is_dir() else Path(tempfile.gettempdir())
-        return base / f"{APPLICATION}-{os.geteuid()}-{short}"
+        # The same for every command, whatever its session and environment: TMPDIR and /run/user come and go.
+        name = f"{APPLICATION}-{os.geteuid()}-{hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]}"
+        base = Path("/run") if os.geteuid() == 0 and Path("/run").is_dir() else Path("/tmp")  # noqa: S108 - 0700
+        return base / name
 
 
 def account() -> Account:

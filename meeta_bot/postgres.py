@@ -212,7 +212,9 @@ async def _quarantine_conflicts(connection: database.Connection, events: Sequenc
     stored = {(str(row["capture_id"]), row["seq"]): row["digest"] for row in rows}
     conflicts = 0
     for event in events:
-        digest = stored[event.capture_id, event.seq]
+        digest = stored.get((event.capture_id, event.seq))
+        if digest is None:
+            raise SinkUnavailable("rows vanished while they were compared; is a partition being dropped?")
         if digest != event.digest:
             conflicts += 1
             reason = f"stored before with digest {digest.hex()}"

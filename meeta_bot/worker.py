@@ -8,13 +8,12 @@ delivers, spool and browser close.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from meeta_bot import spool as spools
 from meeta_bot.browser import Chromium
 from meeta_bot.clock import Clock, SystemClock
-from meeta_bot.errors import DatabaseError
 from meeta_bot.events import EndReason
 from meeta_bot.logs import get_logger
 from meeta_bot.recorder import End, Recorder, end_cut_captures
@@ -22,19 +21,15 @@ from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
 from meeta_bot.sinks import Sink
 from meeta_bot.spool import Spool
-from meeta_bot.writer import Writer
+from meeta_bot.writer import Prepare, Writer
 
 _log = get_logger("worker")
 
 MakeSink = Callable[[], Sink]
-Prepare = Callable[[], Awaitable[object]]
 
 
 class Worker:
-    """Runs captures until all have ended.
-
-    ``prepare`` makes ready what sinks write to, such as by migrating a database; it is tried until it succeeds.
-    """
+    """Runs captures until all have ended. ``prepare`` is the writer's."""
 
     def __init__(self, settings: Settings, make_sink: MakeSink, prepare: Prepare, clock: Clock | None = None) -> None:
         """Take a spool.
@@ -44,11 +39,10 @@ class Worker:
         self._settings = settings
         self._make_sink = make_sink
         self._sink = make_sink()
-        self._prepare = prepare
         self._clock = clock or SystemClock()
         self._stopping = False
         self.spool = spools.acquire(spool_root(settings), settings)
-        self.writer = Writer(self.spool, self._sink, settings)
+        self.writer = Writer(self.spool, self._sink, settings, prepare)
         self.chromium = Chromium(settings, self._browser_crashed)
         self.recorders: list[Recorder] = []
 
@@ -58,7 +52,8 @@ class Worker:
         :raises BrowserError: Chromium can't be started.
         """
         await self._end_what_was_cut(self.spool)
-        delivery = asyncio.create_task(self._deliver(), name="delivery")
+        self.writer.start()
+        adoption = asyncio.create_task(self._adopt(), name="adoption")
         try:
             await self.chromium.start()
             self.recorders = [
@@ -69,7 +64,7 @@ class Worker:
             return list(await asyncio.gather(*(recorder.run() for recorder in self.recorders)))
         finally:
             await self.chromium.stop()
-            await self._stop_delivery(delivery)
+            await self._stop_delivery(adoption)
 
     def stop(self) -> None:
         """Have every capture leave because the operator wants so. Safe at any time, and again."""
@@ -91,30 +86,19 @@ class Worker:
         if cut or spool.waiting:
             _log.info("adopted what a killed process left", captures=cut, events=spool.waiting)
 
-    async def _deliver(self) -> None:
-        """Prepare the sink, however long it takes, then deliver; the spool of others whose process died as well."""
-        pause = self._settings.database_retry_initial
-        while True:
-            try:
-                await self._prepare()
-                break
-            except DatabaseError as error:
-                if self.writer.unavailable is None:
-                    _log.warning("database unavailable, recording into the spool", reason=str(error), hint=error.hint)
-                self.writer.unavailable = str(error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, self._settings.database_retry_max)
-        self.writer.start()
+    async def _adopt(self) -> None:
+        """Once the sink takes events, deliver the spools of processes that died as well."""
+        await self.writer.ready.wait()
         for spool in spools.adopt(spool_root(self._settings), self._settings):
             await self._end_what_was_cut(spool)
             await deliver_and_close(spool, self._make_sink(), self._settings)
 
-    async def _stop_delivery(self, delivery: asyncio.Task[None]) -> None:
-        if self.writer.unavailable is None:
-            await asyncio.wait([delivery], timeout=self._settings.flush_timeout)
-        delivery.cancel()
-        await asyncio.gather(delivery, return_exceptions=True)
+    async def _stop_delivery(self, adoption: asyncio.Task[None]) -> None:
         await self.writer.stop(self._settings.flush_timeout)
+        if self.writer.ready.is_set():
+            await asyncio.wait([adoption], timeout=self._settings.flush_timeout)
+        adoption.cancel()
+        await asyncio.gather(adoption, return_exceptions=True)
         await self._sink.close()
         await self.spool.close()
 

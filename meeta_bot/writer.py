@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 
-from meeta_bot.errors import SpoolError
+from meeta_bot.errors import MeetaError
 from meeta_bot.logs import get_logger
 from meeta_bot.settings import Settings
 from meeta_bot.sinks import Delivery, Sink, SinkUnavailable
@@ -20,15 +21,29 @@ from meeta_bot.spool import Spool
 _log = get_logger("writer")
 
 
-class Writer:
-    """Delivers one spool to one sink."""
+Prepare = Callable[[], Awaitable[object]]
 
-    def __init__(self, spool: Spool, sink: Sink, settings: Settings) -> None:
+
+async def _nothing() -> None:
+    """There is nothing to prepare."""
+
+
+class Writer:
+    """Delivers one spool to one sink.
+
+    ``prepare`` makes ready what the sink writes to, such as by starting and migrating a database; it runs before the
+    first batch and again whenever the sink was unavailable.
+    """
+
+    def __init__(self, spool: Spool, sink: Sink, settings: Settings, prepare: Prepare = _nothing) -> None:
         self._spool = spool
         self._sink = sink
         self._settings = settings
+        self._prepare = prepare
+        self._last_try = False
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.ready = asyncio.Event()
         self.stored = 0
         self.quarantined = 0
         self.unavailable: str | None = None  # why the sink takes nothing at the moment
@@ -43,6 +58,7 @@ class Writer:
 
         :returns: whether the spool is empty.
         """
+        self._last_try = self.unavailable is not None
         self._stopping.set()
         self._spool.appended.set()
         if self._task is not None:
@@ -60,18 +76,21 @@ class Writer:
         pause = self._settings.database_retry_initial
         while not (self._stopping.is_set() and self._spool.waiting == 0):
             try:
+                if not self.ready.is_set():
+                    await self._prepare()
+                    self._note_available()
                 if await self._deliver_batch():
                     continue
                 pause = self._settings.database_retry_initial
                 await self._wait_for_events()
                 continue
-            except SinkUnavailable as error:
-                self._note_unavailable(str(error))
-            except SpoolError as error:  # what was stored comes again, and is known by its number
-                self._note_unavailable(str(error))
+            except (SinkUnavailable, MeetaError) as error:  # after a SpoolError, what was stored comes again
+                self._note_unavailable(str(error), getattr(error, "hint", None))
             except Exception as error:  # a bug in a sink must not end the delivery of everything behind it
                 _log.exception("delivery failed")
                 self._note_unavailable(f"{type(error).__name__}: {error}")
+            if self._stopping.is_set() and self._last_try:
+                return
             await self._pause(pause)
             pause = min(pause * 2, self._settings.database_retry_max)
 
@@ -99,15 +118,19 @@ class Writer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    def _note_unavailable(self, reason: str) -> None:
+    def _note_unavailable(self, reason: str, hint: str | None = None) -> None:
+        self.ready.clear()
         if self.unavailable is None:
-            _log.warning("database unavailable, recording into the spool", reason=reason)
+            _log.warning("database unavailable, recording into the spool", reason=reason, hint=hint)
         self.unavailable = reason
 
-    def _note_delivery(self, delivery: Delivery, seconds: float) -> None:
+    def _note_available(self) -> None:
+        self.ready.set()
         if self.unavailable is not None:
             _log.info("database available again", waiting=self._spool.waiting)
             self.unavailable = None
+
+    def _note_delivery(self, delivery: Delivery, seconds: float) -> None:
         self.stored += delivery.stored + delivery.duplicates
         self.quarantined += delivery.quarantined
         _log.debug(

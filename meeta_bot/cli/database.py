@@ -10,17 +10,21 @@ from meeta_bot.settings import Settings
 
 
 class DatabaseAccess:
-    """Gives ``url`` while the block lasts."""
+    """Gives ``url`` while the block lasts; ``eager`` starts an embedded server on entering it, else ``open`` does."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, eager: bool = True) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._is_embedded = settings.database_url is None
-        self.url = "" if settings.database_url is None else settings.database_url.get_secret_value()
+        self._eager = eager
+        self._is_open = False
+        self.url = embedded.url(settings)
+        if settings.database_url is not None:
+            self.url = settings.database_url.get_secret_value()
 
     async def __aenter__(self) -> DatabaseAccess:
-        if self._is_embedded:
-            self.url = await self._stack.enter_async_context(embedded.running(self._settings))
+        if self._eager:
+            await self.open()
         return self
 
     async def __aexit__(
@@ -28,7 +32,15 @@ class DatabaseAccess:
     ) -> None:
         await self._stack.aclose()
 
-    async def ensure(self) -> None:
-        """Start the embedded one again if it went away."""
-        if self._is_embedded:
+    async def open(self) -> None:
+        """Have the embedded server run; again if it went away.
+
+        :raises EmbeddedDatabaseError: it does not start.
+        """
+        if not self._is_embedded:
+            return
+        if self._is_open:
             await embedded.ensure(self._settings)
+        else:
+            await self._stack.enter_async_context(embedded.running(self._settings))
+            self._is_open = True

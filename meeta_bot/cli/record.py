@@ -69,7 +69,7 @@ def record(
 async def _record(
     addresses: list[room_address.RoomAddress], settings: Settings, *, as_json: bool, verbose: bool
 ) -> int:
-    async with DatabaseAccess(settings) as database:
+    async with DatabaseAccess(settings, eager=False) as database:
         worker = Worker(
             settings,
             make_sink=lambda: PostgresSink(database.url, settings),
@@ -90,7 +90,7 @@ async def _record(
 
 
 async def _prepare(database: DatabaseAccess, settings: Settings) -> None:
-    await database.ensure()
+    await database.open()
     await migrations.upgrade(database.url, settings)
 
 

@@ -403,7 +403,8 @@ LANGUAGE sql STABLE AS $$
             event.payload->>'role' AS role,
             coalesce(
                 max(event.seq) FILTER (WHERE event.type = 'participant.joined') OVER before
-                > coalesce(max(event.seq) FILTER (WHERE event.type = 'participant.left') OVER before, 0),
+                > coalesce(max(event.seq) FILTER (WHERE event.type = 'participant.left') OVER before,
+                    -9223372036854775808),
                 false) AS is_there
         FROM unnest(capture_ids, endpoint_ids) AS wanted (capture_id, endpoint_id)
         JOIN meeta.events AS event ON event.capture_id = wanted.capture_id

@@ -1,0 +1,51 @@
+"""Fixtures that more than one folder of tests uses: PostgreSQL servers and databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.postgres.servers import VERSIONS, Server
+
+
+@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A running PostgreSQL of each supported version, shared by the tests of one process. Leave it running."""
+    instance = Server(request.param)
+    try:
+        instance.start()
+        yield instance
+    finally:
+        instance.destroy()
+
+
+@pytest.fixture
+async def database_url(server: Server) -> str:
+    """The address of a migrated, empty database. Others use it later: change its rows, not its schema."""
+    return await server.shared_database()
+
+
+@pytest.fixture
+async def own_database_url(server: Server) -> str:
+    """The address of a migrated database of this test's own."""
+    return await server.migrated_database()
+
+
+@pytest.fixture
+async def empty_url(server: Server) -> str:
+    """The address of an empty database of this test's own."""
+    return await server.empty_database()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was skipped: here that is a failure."""
+    if terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("tests were skipped, which counts as a failure", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A test that did not run has shown nothing."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

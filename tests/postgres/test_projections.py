@@ -1,0 +1,317 @@
+"""Derived tables: what they say, and that batches, interleaving and rebuilding can't change it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from meeta_bot import migrations
+from meeta_bot import settings as bot_settings
+from meeta_bot.events import (
+    CaptureGap,
+    CaptureHeartbeat,
+    CaptureHookInstalled,
+    ConferenceJoined,
+    ConferenceSubjectChanged,
+    EndReason,
+    Event,
+    GapCause,
+    Lost,
+    MeetingBasis,
+    MeetingEnded,
+    MeetingStarted,
+    ParticipantRenamed,
+    ParticipantRoleChanged,
+    SealedEvent,
+)
+from tests.postgres.samples import (
+    BEGAN_MS,
+    MEETING,
+    OTHER_MEETING,
+    arbitrary_events,
+    ended,
+    happening,
+    identified,
+    joined,
+    left,
+    seal_all,
+    started,
+)
+from tests.postgres.tables import derived, empty, fetch, write
+
+RELAXED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
+VISITS = "SELECT * FROM meeta.visits ORDER BY capture_id, joined_seq"
+
+
+def long_story(offset: int, meeting: str = MEETING) -> list[Event]:
+    """A capture in which everything happens that projections know, some of it oddly."""
+    heartbeat = CaptureHeartbeat(
+        in_conference=True, participants=1, messages=1, events=1, absorbed=0, sampled=0, refused=0, unknown=0
+    )
+    return [
+        started(),
+        happening(CaptureHookInstalled(page_load="1", library_version="1.0"), 10),
+        happening(ConferenceJoined(room="standup"), 20 + offset, "bot"),
+        left(30, "ghost"),
+        joined(40, "a", "Ada", role="moderator", initial=True, user_id="u1"),
+        joined(50 + offset, "b", "Bo", kind="phone", role="moderator"),
+        identified(60, OTHER_MEETING, MeetingBasis.CREATED_TIMESTAMP),
+        happening(MeetingStarted(started_at=BEGAN_MS + 40 - offset, basis="seen"), 60),
+        happening(ParticipantRenamed(old_name="Ada", new_name="Ada L"), 70, "a"),
+        joined(80, "c", "Cy"),
+        joined(90, "c", "Cy again", inferred=True),
+        happening(ParticipantRoleChanged(role="moderator"), 95, "c"),
+        happening(heartbeat, 100 + offset),
+        left(110, "a"),
+        happening(ParticipantRenamed(old_name="Ada L", new_name="after she left"), 115, "a"),
+        left(116, "a"),
+        happening(ConferenceSubjectChanged(subject=f"Plans {offset}"), 120),
+        happening(CaptureGap(cause=GapCause.REJOINED, lost=Lost.EVERYTHING, from_at=1, to_at=2, missed=3), 130),
+        identified(140, meeting),
+        joined(150, "a", "Ada", room="breakout"),
+        happening(CaptureHookInstalled(page_load="2", library_version="2.0"), 160),
+        left(170 + offset, "c"),
+        happening(MeetingEnded(ended_at=BEGAN_MS + 180 + offset, reason="left_alone"), 180),
+        ended(190 + offset),
+    ]
+
+
+def interleaved(captures: list[list[SealedEvent]], choice: random.Random) -> list[list[SealedEvent]]:
+    """All events in batches of random size, in order within each capture, captures mixed."""
+    waiting = [list(capture) for capture in captures]
+    mixed = []
+    while any(waiting):
+        source = choice.choice([capture for capture in waiting if capture])
+        mixed.append(source.pop(0))
+    batches = []
+    while mixed:
+        size = choice.randint(1, 9)
+        batches.append(mixed[:size])
+        mixed = mixed[size:]
+    return batches
+
+
+async def rebuilt(url: str) -> dict[str, list[dict[str, Any]]]:
+    """Every derived table after a rebuild."""
+    await migrations.rebuild(url, bot_settings.load())
+    return await derived(url)
+
+
+async def test_what_a_capture_says_of_itself(database_url: str) -> None:
+    batch = seal_all(long_story(0))
+    await write(database_url, batch)
+    capture = (await fetch(database_url, "SELECT * FROM meeta.captures"))[0]
+    told = {name: capture[name] for name in ("room", "library_version", "endpoint_id", "end_reason", "subject")}
+    assert told == {
+        "room": "standup",
+        "library_version": "2.0",
+        "endpoint_id": "bot",
+        "end_reason": "left_alone",
+        "subject": "Plans 0",
+    }
+    assert (str(capture["meeting_id"]), capture["meeting_basis"]) == (MEETING, "server_id")
+    assert (capture["host_endpoint_id"], capture["host_name"]) == ("a", "Ada L")
+    assert (capture["last_seq"], capture["event_count"]) == (len(batch), len(batch))
+    assert capture["head_digest"] == batch[-1].digest
+    moments = ("started_at", "joined_at", "heartbeat_at", "meeting_started_at", "meeting_ended_at", "ended_at")
+    assert [round(capture[name].timestamp() * 1000) - BEGAN_MS for name in moments] == [0, 20, 100, 40, 180, 190]
+
+
+async def test_visits(database_url: str) -> None:
+    await write(database_url, seal_all(long_story(0)))
+    rows = await fetch(database_url, VISITS)
+    names = ("joined_seq", "endpoint_id", "display_name", "role", "left_seq", "left_cause", "duration_ms")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        (4, "ghost", None, None, 4, "left", None),
+        (5, "a", "Ada L", "moderator", 14, "left", 70),
+        (6, "b", "Bo", "moderator", None, None, None),
+        (10, "c", "Cy", None, 11, "unseen", 10),
+        (11, "c", "Cy again", "moderator", 22, "left", 80),
+        (16, "a", None, None, 16, "left", None),
+        (20, "a", "Ada", None, None, None, None),
+    ]
+    assert [(row["joined_at"] is None, row["initial"], row["inferred"]) for row in rows] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, False),
+        (False, False, False),
+        (False, False, True),
+        (True, False, False),
+        (False, False, False),
+    ]
+
+
+async def test_open_visits_are_closed_in_the_view_only(database_url: str) -> None:
+    await write(database_url, seal_all([started(), joined(1000, "a"), joined(2000, "b"), left(5000, "b"), ended(9000)]))
+    rows = await fetch(
+        database_url,
+        "SELECT endpoint_id, duration_ms, duration_is_lower_bound, present FROM meeta.visit_times ORDER BY joined_seq",
+    )
+    assert [tuple(row.values()) for row in rows] == [("a", 8000, True, False), ("b", 3000, False, False)]
+    assert [row["left_at"] is None for row in await fetch(database_url, VISITS)] == [True, False]
+
+
+async def test_gap_rows(database_url: str) -> None:
+    odd = CaptureGap(cause=GapCause.SPOOL_FULL, lost=Lost.BRIDGE_ONLY, from_at=2**62, to_at=BEGAN_MS, missed=-(2**70))
+    await write(database_url, seal_all([started(), happening(odd, 1)]))
+    gap = (await fetch(database_url, "SELECT * FROM meeta.gaps"))[0]
+    assert (gap["seq"], gap["cause"], gap["lost"], gap["from_at"]) == (2, "spool_full", "bridge_only", None)
+    assert gap["to_at"].timestamp() * 1000 == BEGAN_MS
+
+
+async def test_meeting_of_two_witnesses(database_url: str) -> None:
+    first, second = seal_all(long_story(0)), seal_all(long_story(7))
+    await write(database_url, first, second)
+    meetings = await fetch(database_url, "SELECT * FROM meeta.meetings")
+    assert [(str(row["meeting_id"]), row["capture_count"]) for row in meetings] == [(MEETING, 2)]
+    spans = [round(meetings[0][name].timestamp() * 1000) - BEGAN_MS for name in ("started_at", "ended_at")]
+    assert spans == [33, 187]
+
+
+async def test_late_meeting_id_moves_the_capture_and_leaves_no_empty_meeting(database_url: str) -> None:
+    batch = seal_all([started(), identified(1, OTHER_MEETING), identified(2, MEETING), identified(3, "no uuid")])
+    seen = []
+    for event in batch:
+        await write(database_url, [event])
+        seen.append([str(row["meeting_id"]) for row in await fetch(database_url, "SELECT * FROM meeta.meetings")])
+    assert seen == [[], [OTHER_MEETING], [MEETING], []]
+
+
+async def test_meeting_that_goes_on_has_no_end(database_url: str) -> None:
+    begun, over = MeetingStarted(started_at=BEGAN_MS, basis="seen"), MeetingEnded(ended_at=BEGAN_MS, reason="x")
+    told = [started(), identified(1), happening(begun, 2), happening(over, 3), happening(begun, 4)]
+    await write(database_url, seal_all(told))
+    assert (await fetch(database_url, "SELECT ended_at FROM meeta.meetings"))[0]["ended_at"] is None
+
+
+@pytest.mark.parametrize("_round", range(3))
+async def test_rebuild_equals_increments(database_url: str, _round: int) -> None:
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    choice = random.Random(seed)
+    captures = [seal_all(long_story(offset)) for offset in (0, 7)]
+    captures.append(seal_all(long_story(3, meeting=OTHER_MEETING)))
+    await write(database_url, *interleaved(captures, choice))
+    tables = await derived(database_url)
+    assert {name: len(rows) for name, rows in tables.items()} == {
+        "captures": 3,
+        "meetings": 2,
+        "visits": 21,
+        "gaps": 3,
+    }
+    assert await rebuilt(database_url) == tables
+
+
+async def test_rebuild_in_small_chunks_and_in_one_batch_agree(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(database_url, seal_all(long_story(0)) + seal_all(long_story(7)))
+    tables = await derived(database_url)
+    monkeypatch.setattr(migrations, "REBUILD_CHUNK", 2)
+    assert await rebuilt(database_url) == tables
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=RELAXED)
+@given(
+    stories=st.lists(st.lists(arbitrary_events(), min_size=1, max_size=15), min_size=1, max_size=3),
+    seed=st.integers(0, 2**32),
+)
+async def test_no_event_breaks_projections_and_rebuild_is_identical(
+    database_url: str, stories: list[list[Event]], seed: int
+) -> None:
+    await empty(database_url)
+    captures = [seal_all(story) for story in stories]
+    deliveries = await write(database_url, *interleaved(captures, random.Random(seed)))
+    assert sum(one.stored + one.quarantined for one in deliveries) == sum(len(story) for story in stories)
+    # Only an envelope that no column can hold may be refused; payloads never are.
+    reasons = await fetch(database_url, "SELECT DISTINCT reason FROM meeta.quarantine")
+    assert [row for row in reasons if "outside the years" not in row["reason"] and "64 bits" not in row["reason"]] == []
+    tables = await derived(database_url)
+    assert await rebuilt(database_url) == tables
+    await fetch(database_url, "SELECT * FROM meeta.participants")
+    await fetch(database_url, "SELECT * FROM meeta.visit_times")
+
+
+async def test_placeholders_count_and_open_visits_without_names(database_url: str) -> None:
+    batch = seal_all([started(), joined(1, "a", "Ada"), identified(2), left(3, "a"), ended(4)])
+    poisoned = [msgspec.structs.replace(event, payload='"\\u0000"') for event in batch]
+    await write(database_url, poisoned)
+    tables = await derived(database_url)
+    assert tables["captures"][0]["event_count"] == 5
+    assert (tables["captures"][0]["meeting_id"], tables["captures"][0]["end_reason"]) == (None, None)
+    assert tables["captures"][0]["ended_at"] is not None
+    assert [(row["display_name"], row["duration_ms"]) for row in tables["visits"]] == [(None, 2)]
+    assert await rebuilt(database_url) == tables
+
+
+async def test_many_writers_of_one_meeting(database_url: str) -> None:
+    captures = [
+        seal_all([started(), identified(1, OTHER_MEETING), joined(2, "a"), identified(3, MEETING), ended(4 + n)])
+        for n in range(6)
+    ]
+
+    async def write_slowly(capture: list[SealedEvent]) -> None:
+        await write(database_url, *([event] for event in capture))
+
+    await asyncio.gather(*(write_slowly(capture) for capture in captures))
+    tables = await derived(database_url)
+    assert [(str(row["meeting_id"]), row["capture_count"]) for row in tables["meetings"]] == [(MEETING, 6)]
+    assert await rebuilt(database_url) == tables
+
+
+async def test_rebuild_while_writers_write(database_url: str) -> None:
+    captures = [seal_all(long_story(n)) for n in range(4)]
+
+    async def write_slowly(capture: list[SealedEvent]) -> None:
+        await write(database_url, *(capture[start : start + 3] for start in range(0, len(capture), 3)))
+
+    await asyncio.gather(rebuilt(database_url), *(write_slowly(capture) for capture in captures))
+    tables = await derived(database_url)
+    assert [row["event_count"] for row in tables["captures"]] == [len(captures[0])] * 4
+    assert await rebuilt(database_url) == tables
+
+
+PEOPLE = (
+    "SELECT display_name, visits, duration_ms, duration_is_lower_bound, present FROM meeta.participants"
+    " ORDER BY display_name"
+)
+
+
+async def test_person_with_several_visits_and_two_devices(database_url: str) -> None:
+    story = [
+        started(),
+        joined(1000, "phone", "Ada", user_id="u1"),
+        joined(2000, "laptop", "Ada L", user_id="u1"),
+        left(4000, "phone"),
+        left(5000, "laptop"),
+        joined(8000, "laptop2", "Ada", user_id="u1"),
+        left(9000, "laptop2"),
+        joined(1500, "x1", "Bo", stats_id="browser"),
+        left(2500, "x1"),
+        joined(3500, "x2", "Bo", stats_id="browser"),
+        joined(6000, "y", "Cy"),
+    ]
+    await write(database_url, seal_all(story))
+    assert [tuple(row.values()) for row in await fetch(database_url, PEOPLE)] == [
+        ("Ada", 3, 5000, False, False),
+        ("Bo", 2, 1000 + 2500, True, True),
+        ("Cy", 1, 0, True, True),
+    ]
+
+
+async def test_two_witnesses_do_not_double_a_persons_time(database_url: str) -> None:
+    whole = [started(), identified(1), joined(1000, "a", "Ada"), left(9000, "a"), joined(2000, "b", "Bo")]
+    late = [started(), identified(1), joined(5000, "a", "Ada", initial=True), left(9000, "a")]
+    late += [joined(5000, "b", "Bo", initial=True), left(10_000, "b")]
+    await write(database_url, seal_all([*whole, ended(6000, EndReason.PROCESS_KILLED)]), seal_all(late))
+    assert [tuple(row.values()) for row in await fetch(database_url, PEOPLE)] == [
+        ("Ada", 1, 8000, False, False),
+        ("Bo", 1, 8000, False, False),
+    ]

@@ -1,0 +1,173 @@
+"""The read side: meetings by every name they have, timelines, people, gaps, states."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+from meeta_bot import queries, settings
+from meeta_bot.errors import Ambiguous, NotFound
+from meeta_bot.events import CaptureGap, EndReason, GapCause, Lost, json_schema
+from meeta_bot.rows import event_document, iso
+from tests.postgres.samples import (
+    BEGAN_MS,
+    MEETING,
+    OTHER_MEETING,
+    capture_id,
+    ended,
+    happening,
+    identified,
+    joined,
+    left,
+    seal_all,
+    started,
+)
+from tests.postgres.tables import write
+
+SETTINGS = settings.load()
+NOW = datetime.fromtimestamp(BEGAN_MS / 1000, UTC)
+
+
+async def test_meeting_by_all_its_names(database_url: str) -> None:
+    batch = seal_all([started("Standup"), identified(1), ended(2)])
+    await write(database_url, batch)
+    names = ["latest", MEETING, MEETING[:4], MEETING.replace("-", "").upper()[:13], "standup", "STANDUP"]
+    names += [batch[0].capture_id, batch[0].capture_id[:30]]
+    async with queries.reading(database_url, SETTINGS) as reader:
+        for name in names:
+            assert (await reader.find_meeting(name)).id == MEETING
+        for name in ("", "6f1", "standu", "nothing", "6f1c1e0b", "latest2"):
+            with pytest.raises(NotFound):
+                await reader.find_meeting(name)
+
+
+async def test_capture_without_a_meeting_stands_for_itself(database_url: str) -> None:
+    batch = seal_all([started("locked"), ended(2, EndReason.LOBBY_DENIED)])
+    await write(database_url, batch)
+    async with queries.reading(database_url, SETTINGS) as reader:
+        for name in ("latest", "locked", batch[0].capture_id):
+            row = await reader.find_meeting(name)
+            assert (row.meeting_id, row.id, row.end_reason) == (None, batch[0].capture_id, "lobby_denied")
+            assert (row.room, row.state, row.event_count, row.people) == ("locked", "ended", 2, 0)
+
+
+async def test_ambiguous_prefix_names_the_candidates(database_url: str) -> None:
+    one, two = f"abcd{MEETING[4:]}", f"abcd{OTHER_MEETING[4:]}"
+    await write(database_url, seal_all([started(), identified(1, one)]), seal_all([started(), identified(1, two)]))
+    async with queries.reading(database_url, SETTINGS) as reader:
+        with pytest.raises(Ambiguous) as caught:
+            await reader.find_meeting("abcd")
+        assert one in str(caught.value)
+        assert two in str(caught.value)
+
+
+async def test_room_names_its_latest_meeting_and_lists_all(database_url: str) -> None:
+    later = happening(started().payload, 10_000)
+    await write(
+        database_url,
+        seal_all([started(), identified(1)]),
+        seal_all([later, identified(10_001, OTHER_MEETING)]),
+        seal_all([started("other")]),
+    )
+    async with queries.reading(database_url, SETTINGS) as reader:
+        assert (await reader.find_meeting("standup")).id == OTHER_MEETING
+        assert [row.id for row in await reader.meetings(10, "standup")] == [OTHER_MEETING, MEETING]
+        assert len(await reader.meetings(10)) == 3
+        assert len(await reader.meetings(2)) == 2
+
+
+async def test_states(database_url: str) -> None:
+    running, over = seal_all([started("a"), identified(1)]), seal_all([started("b"), ended(5)])
+    await write(database_url, running, over)
+    soon, late = NOW + timedelta(seconds=30), NOW + timedelta(hours=1)
+    async with queries.reading(database_url, SETTINGS) as reader:
+        for moment, state in ((soon, "recording"), (late, "lost")):
+            assert (await reader.find_meeting("a", moment)).state == state
+            assert (await reader.captures([running[0].capture_id], moment))[0].state == state
+            assert (await reader.find_meeting("b", moment)).state == "ended"
+
+
+async def test_two_witnesses_are_one_meeting(database_url: str) -> None:
+    first, second = seal_all([started(), identified(1), joined(2, "a", "Ada")]), seal_all([started(), identified(1)])
+    await write(database_url, first, second)
+    async with queries.reading(database_url, SETTINGS) as reader:
+        [row] = await reader.meetings(10)
+        assert (row.event_count, row.people) == (5, 1)
+        assert row.capture_ids == sorted([first[0].capture_id, second[0].capture_id])
+        captures = await reader.captures(row.capture_ids)
+        assert [capture.capture_id for capture in captures] == row.capture_ids
+        assert await reader.counts(row.capture_ids) == {
+            "capture.started": 2,
+            "meeting.identified": 2,
+            "participant.joined": 1,
+        }
+
+
+async def test_events_by_page_type_and_endpoint(database_url: str) -> None:
+    one = seal_all([started(), *(joined(n, f"e{n % 2}") for n in range(1, 8))], capture_id(BEGAN_MS))
+    two = seal_all([started(), left(1, "e1")], capture_id(BEGAN_MS + 1))
+    await write(database_url, one, two)
+    ids = [one[0].capture_id, two[0].capture_id]
+    expected = [(event.capture_id, event.seq) for event in (*one, *two)]
+    async with queries.reading(database_url, SETTINGS) as reader:
+        assert [(row.capture_id, row.seq) for row in await reader.events(ids)] == expected
+        after = expected[6]
+        assert [(row.capture_id, row.seq) for row in await reader.events(ids, after=after, limit=2)] == expected[7:9]
+        types = await reader.events(ids, types=["participant.left", "capture.started"])
+        assert [row.seq for row in types] == [1, 1, 2]
+        assert [row.seq async for row in reader.all_events(ids, endpoint_id="e1")] == [2, 4, 6, 8, 2]
+        assert await reader.events([]) == []
+
+
+async def test_all_events_reads_every_page(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = seal_all([started(), *(joined(n, f"e{n}") for n in range(1, 25))])
+    await write(database_url, batch)
+    async with queries.reading(database_url, SETTINGS) as reader:
+        pages = [row.seq async for row in reader.all_events([batch[0].capture_id])]
+        small = []
+        after = (batch[0].capture_id, 0)
+        while page := await reader.events([batch[0].capture_id], after=after, limit=7):
+            small += [row.seq for row in page]
+            after = (page[-1].capture_id, page[-1].seq)
+    assert pages == small == list(range(1, 26))
+
+
+async def test_event_documents_follow_the_schema(database_url: str) -> None:
+    story = [started(), joined(1, "a", "Ada", server_at=BEGAN_MS + 1), left(2, "a"), ended(3)]
+    batch = seal_all(story)
+    await write(database_url, batch)
+    validator = jsonschema.Draft202012Validator(json_schema())
+    async with queries.reading(database_url, SETTINGS) as reader:
+        documents: list[dict[str, Any]] = [
+            event_document(row) async for row in reader.all_events([batch[0].capture_id])
+        ]
+    for document in documents:
+        validator.validate(msgspec.json.decode(msgspec.json.encode(document)))
+    assert documents[1]["occurred_at"] == iso(NOW + timedelta(milliseconds=1))
+    assert documents[1]["occurred_at"].endswith(".001Z")
+    assert documents[1]["digest"] == batch[1].digest.hex()
+
+
+async def test_people_visits_gaps_and_quarantine(database_url: str) -> None:
+    gap = CaptureGap(cause=GapCause.LATE_JOIN, lost=Lost.EVERYTHING, from_at=BEGAN_MS, to_at=BEGAN_MS + 5)
+    batch = seal_all([started(), joined(10, "a", "Ada"), happening(gap, 15), left(20, "a"), joined(30, "b", "Bo")])
+    poisoned = msgspec.structs.replace(batch[4], payload='"\\u0000"')
+    await write(database_url, [*batch[:4], poisoned])
+    ids = [batch[0].capture_id]
+    async with queries.reading(database_url, SETTINGS) as reader:
+        people = await reader.participants(ids)
+        assert [(row.display_name, row.visits, row.duration_ms) for row in people] == [("Ada", 1, 10), (None, 1, 0)]
+        visits = await reader.visits(ids)
+        assert [(row.endpoint_id, row.present, row.left_cause) for row in visits] == [
+            ("a", False, "left"),
+            ("b", True, None),
+        ]
+        [row] = await reader.gaps(ids)
+        assert (row.cause, row.lost, row.seq) == ("late_join", "everything", 3)
+        [held] = await reader.quarantine(ids)
+        assert (held.seq, held.kind, held.digest) == (5, "refused", batch[4].digest)
+        assert event_document((await reader.events(ids))[4])["payload"] is None
