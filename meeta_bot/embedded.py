@@ -114,7 +114,7 @@ def _make_home(places: Places) -> None:
         make_home(places)
     except OSError as error:
         raise EmbeddedDatabaseError(
-            f"Can't create {places.home}: {error.strerror or error}", hint="choose another --data-directory"
+            f"Can't create {places.home}: {error.strerror or error}", hint="name another with MEETA_DATA_DIRECTORY"
         ) from None
 
 

@@ -130,7 +130,7 @@ def prepare(settings: Settings) -> Path:
     except OSError as error:
         raise EmbeddedDatabaseError(
             f"Can't prepare the embedded PostgreSQL in {places.home}: {error.strerror or error}",
-            hint="choose another --data-directory, or give --database-url",
+            hint="name another with MEETA_DATA_DIRECTORY, or give --database-url",
         ) from None
     return binaries
 
@@ -148,7 +148,7 @@ def make_home(places: Places) -> None:
     if not _can_enter(places.home, owner):
         raise EmbeddedDatabaseError(
             f"PostgreSQL refuses to run as root, and user {owner.name} can't enter {places.home}",
-            hint="choose another --data-directory, or allow passing through with chmod o+x",
+            hint="name another with MEETA_DATA_DIRECTORY, or allow passing through with chmod o+x",
         )
 
 

@@ -532,7 +532,7 @@ BEGIN
         ORDER BY seq DESC LIMIT 1) AS identified ON true
     LEFT JOIN LATERAL (SELECT occurred_at, payload FROM meeta.events AS event
         WHERE event.capture_id = wanted.capture_id AND type = 'meeting.started'
-        ORDER BY seq LIMIT 1) AS begun ON true
+        ORDER BY meeta.moment(payload->'started_at'), seq LIMIT 1) AS begun ON true
     LEFT JOIN LATERAL (SELECT occurred_at, payload FROM meeta.events AS event
         WHERE event.capture_id = wanted.capture_id AND type = 'meeting.ended'
             AND seq > coalesce((SELECT max(later.seq) FROM meeta.events AS later
