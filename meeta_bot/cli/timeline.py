@@ -20,7 +20,8 @@ from meeta_bot.queries import Reader
 from meeta_bot.rows import CaptureRow, MeetingRow, event_document
 
 _NAME_WIDTH = 18
-_TICK_WIDTH = 12  # columns between two times on the scale; "1:02:03" fits with room
+_TICK_WIDTH = 10  # columns between two times on the scale; "1:02:03" fits with room
+_STEPS_MS = [seconds * 1000 for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)]
 
 
 class _Story(msgspec.Struct, frozen=True):
@@ -124,11 +125,16 @@ def _print_lanes(out: Console, story: _Story) -> None:
 
 
 def _scale(begin: int, end: int, columns: int) -> Text:
+    """Times above the lanes, at round moments that are far enough apart."""
+    span = end - begin
+    step = next((step for step in _STEPS_MS if step * columns >= _TICK_WIDTH * span), _STEPS_MS[-1])
     scale = [" "] * columns
-    for column in range(0, columns - _TICK_WIDTH // 2, _TICK_WIDTH):
-        label = console.duration(begin + (end - begin) * column / columns)
-        scale[column : column + len(label)] = label
-    return Text(" " * (_NAME_WIDTH + 1) + "".join(scale[:columns]).rstrip(), style="dim")
+    for moment in range(-(-begin // step) * step, end, step):
+        column = (moment - begin) * columns // span
+        label = console.duration(moment)
+        if column + len(label) <= columns:
+            scale[column : column + len(label)] = label
+    return Text(" " * (_NAME_WIDTH + 1) + "".join(scale).rstrip(), style="dim")
 
 
 def _bar(lane: Lane, begin: int, end: int, columns: int) -> Text:
