@@ -7,6 +7,7 @@ bridge, the recorder and the transcriber, so that the scripts leave those acts o
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
+from tests.e2e.recorder_process import run
 from tests.postgres.servers import VERSIONS, Server
 from tests.stack.client import Stack
 from tests.stack.participant import ParticipantBrowser
@@ -72,3 +74,13 @@ def newest_server() -> Iterator[Server]:
 async def newest_database(newest_server: Server) -> str:
     """The address of a migrated database of this test's own."""
     return await newest_server.migrated_database()
+
+
+@pytest.fixture
+async def data() -> AsyncIterator[dict[str, str]]:
+    """Environment with a data directory of the test's own, whose embedded PostgreSQL is down afterwards."""
+    with tempfile.TemporaryDirectory(prefix="meeta-test-") as folder:
+        os.chmod(folder, 0o755)  # noqa: PTH101, S103 - as root, the embedded PostgreSQL runs as another user
+        environment = {"MEETA_DATA_DIRECTORY": f"{folder}/data"}
+        yield environment
+        await run("db", "stop", **environment)

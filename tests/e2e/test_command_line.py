@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import jsonschema
@@ -30,16 +27,6 @@ COMMANDS = (
     ("db", "stop"),
     ("spool", "flush"),
 )
-
-
-@pytest.fixture
-async def data() -> AsyncIterator[dict[str, str]]:
-    """Environment with a data directory of the test's own, whose embedded PostgreSQL is down afterwards."""
-    with tempfile.TemporaryDirectory(prefix="meeta-test-") as folder:
-        os.chmod(folder, 0o755)  # noqa: PTH101, S103 - as root, the embedded PostgreSQL runs as another user
-        environment = {"MEETA_DATA_DIRECTORY": f"{folder}/data"}
-        yield environment
-        await run("db", "stop", **environment)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sqlite3
 from pathlib import Path
@@ -152,3 +153,45 @@ async def test_the_second_signal_stops_at_once_and_loses_nothing(
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
     assert rows[-1]["payload"]["reason"] == "process_killed"
     await person.leave()
+
+
+async def test_the_embedded_database_that_is_killed_comes_back_while_the_recording_goes_on(
+    stack: Stack, people: ParticipantBrowser, data: dict[str, str]
+) -> None:
+    url = stack.room_url("embedded-killed")
+    person = await people.participant(url)
+    await person.join("Ada")
+    pid_file = Path(data["MEETA_DATA_DIRECTORY"]) / "postgres/data/postmaster.pid"
+    async with recording(url, "--verbose", **data) as recorder:
+        await recorder.logged("in the room")
+        await recorder.logged("batch stored")
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+        await person.send_chat("stored in the end")
+        await recorder.logged("database available again")
+        recorder.send(signal.SIGINT)
+        assert await recorder.ended() == 0, recorder.talk
+    code, out, err = await run("events", "latest", "--type", "chat.message", "--json", **data)
+    assert code == 0, err
+    (message,) = map(json.loads, out.splitlines())
+    assert message["payload"]["text"] == "stored in the end"
+    await person.leave()
+
+
+async def test_one_process_records_many_rooms_and_keeps_them_apart(
+    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+) -> None:
+    rooms = ("many-one", "many-two", "many-three")
+    urls = [stack.room_url(room) for room in rooms]
+    async with recording(*urls, "--database-url", newest_database, "--json", **folder_for_spool(tmp_path)) as recorder:
+        await recorder.logged("in the room", times=len(rooms))
+        talkers = [await people.participant(url) for url in urls]
+        for room, talker in zip(rooms, talkers, strict=True):
+            await talker.join(f"Talker of {room}")
+        await asyncio.gather(*(talker.send_chat(room) for room, talker in zip(rooms, talkers, strict=True)))
+        for talker in talkers:
+            await talker.leave()
+        recorder.send(signal.SIGINT)
+        assert await recorder.ended() == 0, recorder.talk
+    captures = [json.loads(line) for line in recorder.printed.splitlines()]
+    assert [await _texts(newest_database, capture["capture_id"]) for capture in captures] == [[room] for room in rooms]
+    assert len({capture["meeting_id"] for capture in captures}) == len(rooms)
