@@ -22,7 +22,7 @@ record: setup-record ## Record a room of your own: make record ROOM=https://host
 
 .PHONY: stack
 stack: setup-demo ## Start a local Jitsi without Docker and print its address
-	$(python) -m tests.stack
+	$(python) -m tests.stack --with-parent
 
 # --- for developers -------------------------------------------------------------------------------------------------
 

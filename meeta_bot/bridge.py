@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from playwright.async_api import CDPSession
@@ -26,12 +26,16 @@ _log = get_logger("bridge")
 BINDING = "meetaDeliver"
 
 
+_LARGEST_TIME = 8.64e15  # milliseconds: the range of JavaScript's Date
+_Time = Annotated[float, msgspec.Meta(ge=-_LARGEST_TIME, le=_LARGEST_TIME)]
+
+
 class PageMessage(msgspec.Struct, array_like=True, frozen=True):
     """One message as the hook writes it. ``now`` is ``performance.now()``."""
 
-    page_seq: int
-    wall_ms: float
-    now: float
+    page_seq: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+    wall_ms: _Time
+    now: _Time
     origin: str
     args: list[Any]
 
@@ -202,7 +206,7 @@ def decode_batch(payload: str) -> PageBatch:
     """
     try:
         return _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return _decode_patiently(payload)
 
 
@@ -214,9 +218,13 @@ def _decode_patiently(payload: str) -> PageBatch:
     import json
 
     try:
-        return msgspec.convert(_cleaned(json.loads(payload)), PageBatch)
+        return msgspec.convert(_cleaned(json.loads(payload, parse_constant=_refused)), PageBatch)
     except (ValueError, RecursionError) as error:
         raise msgspec.DecodeError(str(error)) from None
+
+
+def _refused(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _cleaned(value: Any) -> Any:

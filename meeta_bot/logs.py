@@ -10,7 +10,12 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|jwt|credential|authorization|salt", re.IGNORECASE)
-_SECRET_IN_TEXT = re.compile(r"(?P<name>jwt|token|password|previd)=[^&\s\"']+|(?<=://)[^/\s:@]+:[^@\s]+(?=@)")
+_SECRET_IN_TEXT = re.compile(
+    r"(?P<name>jwt|token|password|previd)=(?:'[^']*'|\"[^\"]*\"|[^&\s\"']+)"
+    # User and password of an address: up to the last @ before its path; what has none may have a / in its password.
+    r"|(?<=://)[^/\s:@]*:(?:[^/\s?#]*|[^@\s]+)(?=@)",
+    re.IGNORECASE,
+)
 HIDDEN = "[hidden]"
 
 
@@ -21,12 +26,19 @@ def redact_text(text: str) -> str:
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """The structlog processor that applies the redaction to every value of a line."""
-    for name, value in event.items():
-        if _SECRET_NAME.search(name):
-            event[name] = HIDDEN
-        elif isinstance(value, str):
-            event[name] = redact_text(value)
-    return event
+    return {name: _redacted(name, value) for name, value in event.items()}
+
+
+def _redacted(name: str, value: Any) -> Any:
+    if _SECRET_NAME.search(name):
+        return HIDDEN
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {redact_text(str(key)): _redacted(str(key), item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(name, item) for item in value]
+    return redact_text(str(value))
 
 
 def configure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -10,6 +11,10 @@ import msgspec
 from meeta_bot.errors import InvalidRoomUrl
 
 _EXAMPLE = "give the address that you would open in a browser, such as https://meet.example.org/WeeklyStandup"
+
+
+# A browser would refuse such a host, or take it for another one; before an @, % has its place.
+_NO_HOST = re.compile(r"[\s\\<>\"^`{|}]|%[^@]*$")
 
 
 class RoomAddress(msgspec.Struct, frozen=True):
@@ -36,15 +41,16 @@ def parse(text: str) -> RoomAddress:
     """
     stripped = text.strip()
     try:
+        stripped.encode()  # lone surrogates, as from a command line that is no UTF-8, are no text
         parts = urlsplit(stripped if "://" in stripped else f"https://{stripped}")
         port = parts.port
-    except ValueError as error:
-        raise InvalidRoomUrl(f"{_shown(text)} is no address: {error}", hint=_EXAMPLE) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    except ValueError:
+        raise InvalidRoomUrl(f"{_shown(text)} is no address", hint=_EXAMPLE) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or _NO_HOST.search(parts.netloc):
         raise InvalidRoomUrl(f"{_shown(text)} is no http or https address", hint=_EXAMPLE)
     path, _, last = parts.path.rstrip("/").rpartition("/")
     room = room_name(last)
-    if not room:
+    if room in ("", ".", ".."):
         raise InvalidRoomUrl(f"{_shown(text)} names no room", hint=_EXAMPLE)
     host = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"
     deployment = f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}"
@@ -59,5 +65,5 @@ def room_name(text: str) -> str:
 
 def _shown(text: str) -> str:
     """`text` as an error message may show it: no tokens, no control characters, not endless."""
-    bare = text.strip().split("?")[0].split("#")[0]
+    bare = re.sub(r"(^|//)[^/]*@", r"\1", text.strip().split("?")[0].split("#")[0])
     return repr(bare if len(bare) <= 200 else f"{bare[:200]}…")

@@ -101,6 +101,9 @@ class Spooled(msgspec.Struct, frozen=True):
     event: SealedEvent
 
 
+_Pending = tuple[str, Append, asyncio.Future[Position]]
+
+
 class Spool:
     """One spool directory, owned by this process until ``close``."""
 
@@ -114,16 +117,15 @@ class Spool:
         self._settings = settings
         self._lock = _take_lock(directory)
         try:
-            self._database = _open_database(directory / "events.sqlite3", settings)
+            self._database, self.waiting = _open_database(directory / "events.sqlite3", settings)
         except BaseException:
             os.close(self._lock)
             raise
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._positions: dict[str, Position] = {}
-        self._pending: list[tuple[str, Append, asyncio.Future[Position]]] = []
+        self._pending: list[_Pending] = []
         self._committer: asyncio.Task[None] | None = None
         self.appended = asyncio.Event()
-        self.waiting: int = self._database.execute("SELECT count(*) FROM events").fetchone()[0]
 
     async def append(self, capture_id: str, append: Append) -> Position:
         """Make `append` durable.
@@ -164,26 +166,33 @@ class Spool:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._thread, work, *args)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, msgspec.DecodeError) as error:
             raise _spool_error(error, self.directory) from error
 
     async def _commit_pending(self) -> None:
         while self._pending:
             group = self._pending[: self._settings.spool_group_appends]
             del self._pending[: len(group)]
-            try:
-                positions = await self._in_thread(self._commit, [(key, append) for key, append, _ in group])
-            except SpoolError as error:
-                for _, _, future in group:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            self.waiting += sum(len(append.events) for _, append, _ in group)
-            self.appended.set()
-            for (_, _, future), position in zip(group, positions, strict=True):
-                if not future.done():
-                    future.set_result(position)
+            await self._commit_group(group)
         self._committer = None
+
+    async def _commit_group(self, group: list[_Pending]) -> None:
+        try:
+            positions = await self._in_thread(self._commit, [(key, append) for key, append, _ in group])
+        except Exception as error:
+            if len(group) > 1 and not isinstance(error, SpoolError):  # one that can't be written fails alone
+                for pending in group:
+                    await self._commit_group([pending])
+                return
+            for _, _, future in group:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        self.waiting += sum(len(append.events) for _, append, _ in group)
+        self.appended.set()
+        for (_, _, future), position in zip(group, positions, strict=True):
+            if not future.done():
+                future.set_result(position)
 
     # --- in the spool's own thread ------------------------------------------------------------------------------
 
@@ -192,7 +201,8 @@ class Spool:
         reached = []
         with _transaction(self._database):
             for capture_id, append in group:
-                position = self._write(capture_id, positions.get(capture_id, Position()), append)
+                before = positions.get(capture_id) or self._stored_position(capture_id)
+                position = self._write(capture_id, before, append)
                 positions[capture_id] = position
                 reached.append(position)
         self._positions = {key: value for key, value in positions.items() if not _ends(key, group)}
@@ -214,6 +224,13 @@ class Spool:
         values = (capture_id, page_load, page_seq, seq, head, state, append.touched_at, ended)
         self._database.execute(_SAVE_CAPTURE, values)
         return Position(seq, head, page_load, page_seq)
+
+    def _stored_position(self, capture_id: str) -> Position:
+        """Where a capture stands that this process has not written to yet."""
+        row = self._database.execute(
+            "SELECT last_seq, head, page_load, page_seq FROM captures WHERE capture_id = ?", (capture_id,)
+        ).fetchone()
+        return Position(*row) if row else Position()
 
     def _read(self, limit: int) -> list[Spooled]:
         rows = self._database.execute("SELECT ordinal, sealed FROM events ORDER BY ordinal LIMIT ?", (limit,))
@@ -277,7 +294,8 @@ def _take_lock(directory: Path) -> int:
     return lock
 
 
-def _open_database(path: Path, settings: Settings) -> sqlite3.Connection:
+def _open_database(path: Path, settings: Settings) -> tuple[sqlite3.Connection, int]:
+    """The database, and how many events it holds."""
     database = None
     try:
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -292,11 +310,12 @@ def _open_database(path: Path, settings: Settings) -> sqlite3.Connection:
                 for sql in _SCHEMA.split(";"):
                     database.execute(sql)
                 database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+        waiting: int = database.execute("SELECT count(*) FROM events").fetchone()[0]
     except (sqlite3.Error, SpoolError) as error:
         if database is not None:
             database.close()
         raise error if isinstance(error, SpoolError) else _spool_error(error, path.parent) from error
-    return database
+    return database, waiting
 
 
 @contextlib.contextmanager
@@ -315,7 +334,7 @@ def _ends(capture_id: str, group: Sequence[tuple[str, Append]]) -> bool:
     return any(key == capture_id and append.state.ended for key, append in group)
 
 
-def _spool_error(error: sqlite3.Error, directory: Path) -> SpoolError:
+def _spool_error(error: Exception, directory: Path) -> SpoolError:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         hint = "deliver it with `meeta-bot spool flush`, free disk space, or raise MEETA_SPOOL_MAX_BYTES"
         return SpoolFull(f"The spool {directory} is full", hint=hint)

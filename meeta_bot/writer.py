@@ -40,7 +40,6 @@ class Writer:
         self._sink = sink
         self._settings = settings
         self._prepare = prepare
-        self._last_try = False
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
@@ -58,7 +57,6 @@ class Writer:
 
         :returns: whether the spool is empty.
         """
-        self._last_try = self.unavailable is not None
         self._stopping.set()
         self._spool.appended.set()
         if self._task is not None:
@@ -89,8 +87,6 @@ class Writer:
             except Exception as error:  # a bug in a sink must not end the delivery of everything behind it
                 _log.exception("delivery failed")
                 self._note_unavailable(f"{type(error).__name__}: {error}")
-            if self._stopping.is_set() and self._last_try:
-                return
             await self._pause(pause)
             pause = min(pause * 2, self._settings.database_retry_max)
 

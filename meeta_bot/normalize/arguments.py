@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,6 +13,9 @@ from meeta_bot.normalize.state import Message
 JIGASI = "http://jitsi.org/protocol/jigasi"
 JIBRI = "http://jitsi.org/protocol/jibri"
 TRANSCRIBER = "http://jitsi.org/protocol/transcriber"
+LARGEST_NUMBER = 2**53  # larger ones would become text on their way into the log
+Whole = Annotated[int, msgspec.Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+Number = Annotated[float, msgspec.Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
 LATEST_TIME = 253_402_300_799_000  # the end of the year 9999, in milliseconds since 1970
 
 
@@ -105,6 +108,8 @@ def iso_milliseconds(value: Any) -> int | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:  # as XEP-0091 wrote it, in UTC
+            moment = moment.replace(tzinfo=UTC)
         return optional_milliseconds(moment.timestamp() * 1000)
     except (ValueError, OverflowError, OSError):
         return None

@@ -9,6 +9,9 @@ import msgspec
 from meeta_bot import events
 from meeta_bot.events import Event, MeetingBasis
 from meeta_bot.normalize.arguments import (
+    LARGEST_NUMBER,
+    Number,
+    Whole,
     argument,
     endpoint_of,
     event,
@@ -27,14 +30,14 @@ DESTROYED = "conference.destroyed"
 class _Self(msgspec.Struct):
     endpoint_id: str
     role: str | None = None
-    roster_size: int = 0
+    roster_size: Whole = 0
 
 
 class _Statistics(msgspec.Struct, rename="camel"):
-    connection_quality: float | None = None
-    packet_loss: dict[str, float | None] | None = None
+    connection_quality: Number | None = None
+    packet_loss: dict[str, Any] | None = None
     bitrate: dict[str, Any] | None = None
-    jvb_rtt: float | None = msgspec.field(default=None, name="jvbRTT")
+    jvb_rtt: Number | None = msgspec.field(default=None, name="jvbRTT")
 
 
 def joined(state: State, message: Message) -> tuple[State, list[Event]]:
@@ -193,9 +196,8 @@ def bridge_channel_closed(state: State, message: Message) -> tuple[State, list[E
     given = argument(message, 0)
     details = given if isinstance(given, dict) else {}
     code = details.get("code")
-    payload = events.BridgeChannelClosed(
-        code=code if isinstance(code, int) else None, reason=optional_text(details.get("reason"))
-    )
+    known_code = code if type(code) is int and 0 <= code <= LARGEST_NUMBER else None
+    payload = events.BridgeChannelClosed(code=known_code, reason=optional_text(details.get("reason")))
     return state, [event(message, payload)]
 
 
@@ -238,7 +240,7 @@ def _numbers(values: dict[str, Any] | None) -> dict[str, float]:
     return {
         name: value
         for name, value in (values or {}).items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
     }
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from meeta_bot import events
 from meeta_bot.events import Event
-from meeta_bot.normalize.arguments import argument, event, text
+from meeta_bot.normalize.arguments import Whole, argument, event, text
 from meeta_bot.normalize.state import Message, State, updated
 
 
@@ -16,10 +16,14 @@ class _Installed(msgspec.Struct):
     library_version: str | None = None
 
 
-class _Overflow(msgspec.Struct):
-    missed: int
-    from_at: int
-    to_at: int
+class _Bounds(msgspec.Struct):
+    from_at: Whole
+    to_at: Whole
+    missed: Whole | None = None
+
+
+class _Overflow(_Bounds, kw_only=True):
+    missed: Whole
 
 
 def started(state: State, message: Message) -> tuple[State, list[Event]]:
@@ -98,6 +102,7 @@ def heartbeat(state: State, message: Message) -> tuple[State, list[Event]]:
 
 def gap(state: State, message: Message) -> tuple[State, list[Event]]:
     """``recorder.gap(fields of CaptureGap)``."""
+    msgspec.convert(argument(message, 0), _Bounds)
     return state, [event(message, msgspec.convert(argument(message, 0), events.CaptureGap))]
 
 

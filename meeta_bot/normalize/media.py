@@ -116,14 +116,14 @@ def _changes(before: Participant, after: Participant, seen: _MediaState, message
     if after.audio_open is not None and after.audio_open != before.audio_open:
         kind = events.AudioUnmuted if after.audio_open else events.AudioMuted
         add(kind(source_name=seen.audio_source, evidence=seen.evidence), before.audio_open is None)
+    if after.sharing is None and before.sharing is not None:
+        changes.append(share_stopped(before, message, events.MediaCause.PRESENCE, seen.evidence, origin))
     if after.video_open is not None and after.video_open != before.video_open:
         video = events.VideoUnmuted if after.video_open else events.VideoMuted
         add(video(source_name=seen.video_source, evidence=seen.evidence), before.video_open is None)
     if after.sharing is not None and before.sharing is None:
         started = events.ScreenShareStarted(source_name=after.sharing or None, evidence=seen.evidence)
         add(started, before.video_open is None)
-    if after.sharing is None and before.sharing is not None:
-        changes.append(share_stopped(before, message, events.MediaCause.PRESENCE, seen.evidence, origin))
     return changes
 
 
@@ -131,14 +131,14 @@ def share_stopped(
     participant: Participant,
     message: Message,
     cause: events.MediaCause,
-    evidence: Evidence = Evidence.SOURCE_INFO,
+    evidence: Evidence | None = None,
     origin: str | None = None,
 ) -> Event:
     """The event that ends a participant's screen share."""
     since = participant.sharing_since_ms
     payload = events.ScreenShareStopped(
         source_name=participant.sharing or None,
-        evidence=evidence,
+        evidence=evidence or (Evidence.SOURCE_INFO if participant.sharing else Evidence.LEGACY_PRESENCE),
         cause=cause,
         duration_ms=None if since is None else message.monotonic_ms - since,
     )

@@ -8,7 +8,7 @@ import msgspec
 
 from meeta_bot import events
 from meeta_bot.events import Event, TranscriptionMode
-from meeta_bot.normalize.arguments import argument, event, optional_milliseconds, optional_text
+from meeta_bot.normalize.arguments import Number, argument, event, optional_milliseconds, optional_text
 from meeta_bot.normalize.state import Message, State, updated
 
 ASYNC_PROPERTY = "audio-recording-enabled"  # the focus says with it that the asynchronous backend transcribes
@@ -21,7 +21,7 @@ class _Speaker(msgspec.Struct):
 
 class _Alternative(msgspec.Struct):
     text: str
-    confidence: float | None = None
+    confidence: Number | None = None
 
 
 class _Result(msgspec.Struct):
@@ -30,7 +30,7 @@ class _Result(msgspec.Struct):
     message_id: str | None = None
     is_interim: bool = False
     language: str | None = None
-    stability: float | None = None
+    stability: Number | None = None
     timestamp: Any = None
 
 

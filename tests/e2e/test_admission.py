@@ -15,7 +15,7 @@ from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, record
 from tests.stack.client import Shape, Stack
 from tests.stack.participant import ParticipantBrowser
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CAPTURE_FAILED = 7
 

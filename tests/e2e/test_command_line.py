@@ -54,7 +54,7 @@ async def test_the_version_is_that_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("record", "not a url"), "no address"),
+        (("record", "not a url"), "no http or https address"),
         (("record", "ftp://host/room"), "no http or https address"),
         (("record", "https://host"), "names no room"),
         (("record", "https://host/room", "--max-duration", "soon"), "no duration"),

@@ -21,7 +21,7 @@ from tests.e2e.script import NAMES, Script, expected_facts, recorded_facts
 from tests.postgres.servers import Server
 from tests.stack.participant import ParticipantBrowser
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ACTS = 30
 

@@ -20,7 +20,7 @@ from tests.e2e.recorder_process import folder_for_spool, recording, run
 from tests.stack.client import Stack
 from tests.stack.participant import Participant, ParticipantBrowser
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BURST = 400  # chat messages; the kill comes somewhere among them
 SEEN_BEFORE_KILL = 40  # of them in the database, so that some are stored, some spooled, some on their way
@@ -109,7 +109,7 @@ async def test_a_database_that_is_away_is_said_and_waited_for(
     url = stack.room_url("database-away")
     person = await people.participant(url)
     await person.join("Ada")
-    environment = folder_for_spool(tmp_path)
+    environment = {"MEETA_FLUSH_TIMEOUT": "1", **folder_for_spool(tmp_path)}
     async with recording(url, "--database-url", NOWHERE, **environment) as recorder:
         await recorder.logged("database unavailable, recording into the spool")
         await recorder.logged("in the room")
@@ -119,7 +119,7 @@ async def test_a_database_that_is_away_is_said_and_waited_for(
         assert await recorder.ended() == 75
     assert any("remain in the spool" in line for line in recorder.talk)
 
-    code, _, err = await run("spool", "flush", "--database-url", newest_database, **environment)
+    code, _, err = await run("spool", "flush", "--database-url", newest_database, **folder_for_spool(tmp_path))
     assert code == 0, err
     code, out, err = await run("events", "latest", "--json", "--database-url", newest_database)
     assert code == 0, err

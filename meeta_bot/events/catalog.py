@@ -1,0 +1,61 @@
+"""The catalog: what every type of event is, where it comes from and what it can say about people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import ClassVar, TypeVar
+
+import msgspec
+
+
+class Privacy(StrEnum):
+    """What a payload can say about people."""
+
+    NEUTRAL = "neutral"
+    PERSONAL = "personal"  # names, ids
+    CONTENT = "content"  # what was said, written or shown
+
+
+class Action(StrEnum):
+    """What happens to events of a type."""
+
+    KEEP = "keep"
+    SAMPLE = "sample"  # at most one per participant and interval
+    NEVER = "never"  # seen, counted, not stored
+
+
+class Payload(msgspec.Struct, kw_only=True):
+    """Base of all payloads."""
+
+    event_type: ClassVar[str] = ""
+
+
+class EventType(msgspec.Struct, frozen=True):
+    """One row of the catalog."""
+
+    name: str
+    payload: type[Payload]
+    origin: str
+    privacy: Privacy
+    action: Action
+
+    @property
+    def description(self) -> str:
+        return " ".join((self.payload.__doc__ or "").split())
+
+
+CATALOG: dict[str, EventType] = {}
+
+_P = TypeVar("_P", bound=type[Payload])
+
+
+def event_type(
+    name: str, origin: str, privacy: Privacy = Privacy.NEUTRAL, action: Action = Action.KEEP
+) -> Callable[[_P], _P]:
+    def register(payload: _P) -> _P:
+        payload.event_type = name
+        CATALOG[name] = EventType(name, payload, origin, privacy, action)
+        return payload
+
+    return register

@@ -1,0 +1,177 @@
+"""The conference, the meeting, and the bot's own connection to it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from meeta_bot.events.catalog import Action, Payload, Privacy, event_type
+
+
+@event_type("conference.joined", "conference.joined")
+class ConferenceJoined(Payload):
+    """The bot is in the room. ``roster_size`` counts those already there."""
+
+    room: str
+    role: str | None = None
+    roster_size: int = 0
+
+
+@event_type("conference.left", "conference.left")
+class ConferenceLeft(Payload):
+    """The bot is out of the room by its own presence."""
+
+
+@event_type("conference.failed", "conference.failed")
+class ConferenceFailed(Payload):
+    """The room refused, or threw us out. ``error`` is a lib-jitsi-meet JitsiConferenceErrors value."""
+
+    error: str
+    details: list[Any] = []
+
+
+@event_type("conference.error", "conference.error")
+class ConferenceError(Payload):
+    """An error stanza that does not end the conference."""
+
+    error: str
+    message: str | None = None
+
+
+@event_type("conference.subject_changed", "conference.subjectChanged", Privacy.CONTENT)
+class ConferenceSubjectChanged(Payload):
+    """The room's subject."""
+
+    subject: str
+
+
+@event_type("conference.lock_changed", "conference.lock_state_changed")
+class ConferenceLockChanged(Payload):
+    """The room got a password or lost it."""
+
+    locked: bool
+
+
+@event_type("lobby.enabled", "conference.membersOnlyChanged")
+class LobbyEnabled(Payload):
+    """Who wants in must wait for a moderator from now on."""
+
+
+@event_type("lobby.disabled", "conference.membersOnlyChanged")
+class LobbyDisabled(Payload):
+    """Everybody may come in."""
+
+
+@event_type("conference.properties_changed", "conference.propertiesChanged")
+class ConferencePropertiesChanged(Payload):
+    """What the conference focus says of the conference: all properties, and the names of those that changed."""
+
+    properties: dict[str, str]
+    changed: list[str]
+
+
+@event_type("conference.p2p_changed", "conference.p2pStatus")
+class ConferenceP2pChanged(Payload):
+    """The bot's own media path moved between peer to peer and bridge."""
+
+    p2p: bool
+
+
+class MeetingBasis(StrEnum):
+    """What a meeting's identity rests on, the strongest first."""
+
+    SERVER_ID = "server_id"
+    CREATED_TIMESTAMP = "created_timestamp"
+    SCHEDULE = "schedule"
+    CAPTURE = "capture"
+
+
+@event_type("meeting.identified", "conference.unique_id_set")
+class MeetingIdentified(Payload):
+    """Which meeting this capture belongs to; a later one with a stronger basis takes the place of an earlier one."""
+
+    meeting_id: str
+    basis: MeetingBasis
+    server_meeting_id: str | None = None
+    created_at: int | None = None
+    previous_id: str | None = None
+
+
+@event_type("meeting.started", "conference.userJoined")
+class MeetingStarted(Payload):
+    """The first human is there. ``basis`` says whether the server told the start or we saw it."""
+
+    started_at: int
+    basis: str
+
+
+@event_type("meeting.ended", "conference.userLeft")
+class MeetingEnded(Payload):
+    """No human is left for the grace period, or the room was destroyed."""
+
+    ended_at: int
+    reason: str
+    duration_ms: int | None = None
+
+
+@event_type("connection.established", "connection.connectionEstablished")
+class ConnectionEstablished(Payload):
+    """Signalling (XMPP) is up."""
+
+
+@event_type("connection.disconnected", "connection.connectionDisconnected")
+class ConnectionDisconnected(Payload):
+    """Signalling was closed on purpose."""
+
+    message: str | None = None
+
+
+@event_type("connection.failed", "connection.connectionFailed")
+class ConnectionFailed(Payload):
+    """Signalling failed. ``error`` is a lib-jitsi-meet JitsiConnectionErrors value; credentials are not kept."""
+
+    error: str
+    message: str | None = None
+
+
+@event_type("media.connected", "conference.connectionEstablished")
+class MediaConnected(Payload):
+    """The bot's media path (ICE) is up."""
+
+
+@event_type("connection.interrupted", "conference.connectionInterrupted")
+class ConnectionInterrupted(Payload):
+    """The bot's media path (ICE) broke."""
+
+
+@event_type("connection.restored", "conference.connectionRestored")
+class ConnectionRestored(Payload):
+    """The bot's media path (ICE) is back."""
+
+    down_ms: int | None = None
+
+
+@event_type("bridge_channel.opened", "conference.dataChannelOpened")
+class BridgeChannelOpened(Payload):
+    """The bridge channel is open: dominant speaker, statistics and reactions can be heard."""
+
+
+@event_type("bridge_channel.closed", "conference.dataChannelClosed")
+class BridgeChannelClosed(Payload):
+    """The bridge channel closed."""
+
+    code: int | None = None
+    reason: str | None = None
+
+
+@event_type("connection.stats_updated", "cq.remote_stats_updated", Privacy.NEUTRAL, Action.SAMPLE)
+class ConnectionStatsUpdated(Payload):
+    """Connection quality (0 to 100), packet loss in per cent, bitrates in kbit/s, round trip to the bridge in ms.
+
+    Without an endpoint it is the bot's own.
+    """
+
+    connection_quality: float | None = None
+    packet_loss: dict[str, float] = {}
+    bitrate: dict[str, float] = {}
+    jvb_rtt: float | None = None
