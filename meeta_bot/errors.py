@@ -18,6 +18,7 @@
     │   └── PageError
     ├── SpoolError                6
     │   ├── SpoolBusy
+    │   ├── SpoolUnusable
     │   └── SpoolFull
     └── CaptureFailed             7   a capture ended because it could not get in or stay in
 
@@ -108,6 +109,10 @@ class SpoolError(MeetaError):
 
 class SpoolBusy(SpoolError):
     """Another process owns this spool."""
+
+
+class SpoolUnusable(SpoolError):
+    """The spool's file is damaged, or of a newer version."""
 
 
 class SpoolFull(SpoolError):

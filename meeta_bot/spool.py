@@ -34,12 +34,15 @@ from typing import TypeVar
 import msgspec
 
 from meeta_bot import chain
-from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
+from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull, SpoolUnusable
 from meeta_bot.events import Event, SealedEvent
+from meeta_bot.logs import get_logger
 from meeta_bot.normalize import State
 from meeta_bot.settings import Settings
 
 _T = TypeVar("_T")
+
+_log = get_logger("spool")
 
 FORMAT_VERSION = 1
 PAGE_BYTES = 4096
@@ -267,7 +270,7 @@ def acquire(root: Path, settings: Settings) -> Spool:
     :raises SpoolError: `root` can't be written, or too many spools are in use.
     """
     for number in range(1, LARGEST_NUMBER_OF_SPOOLS):
-        with contextlib.suppress(SpoolBusy):
+        with _passing_over_others():
             return Spool(root / str(number), settings)
     raise SpoolError(f"{LARGEST_NUMBER_OF_SPOOLS} spools are in use under {root}")
 
@@ -275,8 +278,19 @@ def acquire(root: Path, settings: Settings) -> Spool:
 def adopt(root: Path, settings: Settings) -> Iterator[Spool]:
     """The existing spools under `root` whose process is gone, each to be closed by the caller."""
     for directory in sorted(root.glob("*/events.sqlite3")):
-        with contextlib.suppress(SpoolBusy):
+        with _passing_over_others():
             yield Spool(directory.parent, settings)
+
+
+@contextlib.contextmanager
+def _passing_over_others() -> Iterator[None]:
+    """A spool that another process owns is none of ours; one that can't be read keeps nobody from recording."""
+    try:
+        yield
+    except SpoolBusy:
+        pass
+    except SpoolUnusable as error:
+        _log.error("spool passed over", problem=str(error))
 
 
 def _take_lock(directory: Path) -> int:
@@ -301,7 +315,7 @@ def _open_database(path: Path, settings: Settings) -> tuple[sqlite3.Connection, 
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version > FORMAT_VERSION:
-            raise SpoolError(f"The spool {path} was written by a newer version of this program")
+            raise SpoolUnusable(f"The spool {path} was written by a newer version of this program")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"PRAGMA max_page_count = {settings.spool_max_bytes // PAGE_BYTES}")
@@ -314,6 +328,8 @@ def _open_database(path: Path, settings: Settings) -> tuple[sqlite3.Connection, 
     except (sqlite3.Error, SpoolError) as error:
         if database is not None:
             database.close()
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            raise SpoolUnusable(f"The spool {path.parent} is damaged: {error}") from error
         raise error if isinstance(error, SpoolError) else _spool_error(error, path.parent) from error
     return database, waiting
 

@@ -27,6 +27,10 @@ class RecorderProcess:
         self.talk: list[str] = []
         self.printed = ""
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def _read(self) -> None:
         assert self._process.stderr is not None
         while line := await self._process.stderr.readline():

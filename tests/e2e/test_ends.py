@@ -1,0 +1,104 @@
+"""Every capture ends, for the reason that it has: deadlines, crashes, and cuts that are no end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording, run
+from tests.stack.client import Stack
+from tests.stack.participant import ParticipantBrowser
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def _end(recorder: RecorderProcess) -> dict[str, Any]:
+    await recorder.ended()
+    summary: dict[str, Any] = json.loads(recorder.printed)
+    return summary
+
+
+def _descendants(pid: int) -> Iterator[tuple[int, str]]:
+    """Process ids and command lines of everything that `pid` started, directly or not."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield int(child), Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            yield from _descendants(int(child))
+
+
+def _browser_process(recorder: RecorderProcess, kind: str) -> int:
+    """The Chromium process of that kind: ``renderer`` of the room's page, or the ``browser`` itself."""
+    processes = [(pid, line) for pid, line in _descendants(recorder.pid) if "chromium" in line]
+    if kind == "browser":
+        return next(pid for pid, line in processes if "--type=" not in line and "--headless" in line)
+    return max(pid for pid, line in processes if f"--type={kind}" in line and "--extension-process" not in line)
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [("MEETA_MAX_DURATION", "max_duration"), ("MEETA_NOBODY_CAME_TIMEOUT", "nobody_came")],
+)
+async def test_a_bot_that_waits_in_vain_leaves(
+    stack: Stack, newest_database: str, tmp_path: Path, setting: str, reason: str
+) -> None:
+    arguments = (stack.room_url(reason), "--database-url", newest_database, "--json")
+    async with recording(*arguments, **{setting: "3"}, **folder_for_spool(tmp_path)) as recorder:
+        assert (await _end(recorder))["end_reason"] == reason
+        assert await recorder.ended() == 0
+
+
+async def test_a_focus_that_never_answers_ends_at_the_join_deadline(
+    stack: Stack, newest_database: str, tmp_path: Path
+) -> None:
+    await stack.inject_conference_error("silence", room="silent-focus", times=100)
+    arguments = (stack.room_url("silent-focus"), "--database-url", newest_database, "--json")
+    async with recording(*arguments, MEETA_JOIN_TIMEOUT="3", **folder_for_spool(tmp_path)) as recorder:
+        assert (await _end(recorder))["end_reason"] == "join_timeout"
+        assert await recorder.ended() == 7
+
+
+@pytest.mark.parametrize(("process", "reason"), [("renderer", "page_crashed"), ("browser", "browser_crashed")])
+async def test_a_crash_ends_the_capture_and_keeps_what_was_seen(
+    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path, process: str, reason: str
+) -> None:
+    url = stack.room_url(f"crash-{process}")
+    ada = await people.participant(url)
+    await ada.join("Ada")
+    async with recording(url, "--database-url", newest_database, "--json", **folder_for_spool(tmp_path)) as recorder:
+        await recorder.logged("in the room")
+        os.kill(_browser_process(recorder, process), signal.SIGKILL)
+        assert (await _end(recorder))["end_reason"] == reason
+        assert await recorder.ended() == 7
+    code, out, err = await run("participants", "latest", "--json", "--database-url", newest_database)
+    assert code == 0, err
+    assert [json.loads(line)["display_name"] for line in out.splitlines()] == ["Ada"]
+    await ada.leave()
+
+
+async def test_a_short_cut_of_signalling_is_no_end_and_loses_nothing(
+    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+) -> None:
+    url = stack.room_url("short-cut")
+    ada = await people.participant(url)
+    await ada.join("Ada")
+    environment = {"MEETA_LEFT_ALONE_GRACE": "1", **folder_for_spool(tmp_path)}
+    async with recording(url, "--database-url", newest_database, "--json", **environment) as recorder:
+        await recorder.logged("in the room")
+        seen = len(ada.events)
+        assert await stack.cut_signalling() == 2
+        await ada.wait_for_event("connection.connectionEstablished", after=seen)
+        await ada.send_chat("after the cut")
+        await ada.leave()
+        assert (await _end(recorder))["end_reason"] == "left_alone"
+    code, out, err = await run("events", "latest", "--json", "--database-url", newest_database)
+    assert code == 0, err
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["payload"]["text"] for row in rows if row["type"] == "chat.message"] == ["after the cut"]
+    assert [row["type"] for row in rows].count("participant.joined") == 1
+    assert [row["payload"]["cause"] for row in rows if row["type"] == "participant.left"] == ["left"]
