@@ -62,7 +62,9 @@ def created_timestamp(state: State, message: Message) -> tuple[State, list[Event
     state, found = identified_by(state, message, MeetingBasis.CREATED_TIMESTAMP, str(created_at))
     meeting = state.meeting
     if meeting.people_were_here and meeting.started_at is not None and created_at < meeting.started_at:
-        state = updated(state, meeting=updated(meeting, started_at=created_at))
+        earlier_ms = meeting.started_at - created_at
+        started_ms = None if meeting.started_ms is None else meeting.started_ms - earlier_ms
+        state = updated(state, meeting=updated(meeting, started_at=created_at, started_ms=started_ms))
         payload = events.MeetingStarted(started_at=created_at, basis="created_timestamp")
         found = [*found, event(message, payload, initial=True)]
     return state, found

@@ -1,0 +1,114 @@
+// A stand-in for lib-jitsi-meet: emitters without any logic, commanded by the tests.
+
+export class Emitter {
+    constructor() {
+        this.listeners = new Map();
+    }
+
+    on(event, listener) {
+        this.listeners.set(event, [ ...this.listeners.get(event) ?? [], listener ]);
+    }
+
+    /** As node's `events`: synchronous, and what a listener throws keeps the later ones from running. */
+    emit(event, ...args) {
+        (this.listeners.get(event) ?? []).forEach(listener => listener(...args));
+    }
+}
+
+export class Conference extends Emitter {
+    constructor(name, options) {
+        super();
+        this.name = name;
+        this.options = options;
+        this.calls = [];
+        this.commands = new Map();
+        this.participants = [];
+    }
+
+    addCommandListener(element, listener) {
+        this.commands.set(element, listener);
+    }
+
+    /** A presence as the library hands it out: element by element. */
+    presence(endpointId, elements) {
+        for (const [ element, value ] of Object.entries(elements)) {
+            this.commands.get(element)?.({ value, attributes: {}, children: [], tagName: element }, endpointId, 'jid');
+        }
+    }
+
+    myUserId() { return 'the-bot'; }
+    getRole() { return 'none'; }
+    getParticipants() { return this.participants; }
+    setDisplayName(name) { this.calls.push([ 'setDisplayName', name ]); }
+    join(password) { this.calls.push([ 'join', password, this.listeners.size ]); }
+    async leave() { this.calls.push([ 'leave' ]); }
+    async joinLobby(name) { this.calls.push([ 'joinLobby', name ]); }
+}
+
+export class Connection extends Emitter {
+    constructor(appId, token, options) {
+        super();
+        Object.assign(this, { appId, token, options, calls: [], conferences: [] });
+    }
+
+    addEventListener(event, listener) {
+        this.on(event, listener);
+    }
+
+    initJitsiConference(name, options) {
+        this.conferences.push(new Conference(name, options));
+
+        return this.conferences.at(-1);
+    }
+
+    connect(options) { this.calls.push([ 'connect', options, this.listeners.size ]); }
+    async disconnect() { this.calls.push([ 'disconnect' ]); }
+}
+
+export const EVENTS = {
+    conference: {
+        CONFERENCE_JOINED: 'conference.joined',
+        CONFERENCE_LEFT: 'conference.left',
+        KICKED: 'conference.kicked',
+        USER_JOINED: 'conference.userJoined',
+        USER_LEFT: 'conference.userLeft',
+        SUBJECT_CHANGED: 'conference.subjectChanged',
+        SAME_SUBJECT: 'conference.subjectChanged',
+        TRACK_AUDIO_LEVEL_CHANGED: 'conference.audioLevelsChanged',
+        E2EE_VERIFICATION_READY: 'conference.e2ee.verification.ready',
+        PHONE_NUMBER_CHANGED: 'conference.phoneNumberChanged',
+        NEW_IN_2030: 'conference.not_known_yet',
+        notAnEvent: 42
+    },
+    connection: {
+        CONNECTION_ESTABLISHED: 'connection.connectionEstablished',
+        CONNECTION_FAILED: 'connection.connectionFailed',
+        CONNECTION_DISCONNECTED: 'connection.connectionDisconnected',
+        notAnEvent: undefined
+    },
+    connectionQuality: { LOCAL_STATS_UPDATED: 'cq.local_stats_updated' },
+    track: { TRACK_MUTE_CHANGED: 'track.trackMuteChanged' },
+    mediaDevices: { DEVICE_LIST_CHANGED: 'mediaDevices.devicechange' },
+    rtcstats: { RTC_STATS_PC_EVENT: 'rtstats_pc_event' }
+};
+
+export function library(more = {}) {
+    const made = [];
+
+    return {
+        version: '1.0.2030',
+        events: EVENTS,
+        logLevels: { ERROR: 'error' },
+        made,
+        inits: [],
+        init(options) { this.inits.push(options); },
+        setLogLevel(level) { this.logLevel = level; },
+        JitsiConnection: class extends Connection {
+            constructor(...args) {
+                super(...args);
+                made.push(this);
+            }
+        },
+        ...more
+    };
+}

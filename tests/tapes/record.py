@@ -1,0 +1,123 @@
+"""`python -m tests.tapes.record NAME …`: play the scripted conference NAME on the local stack and tape it.
+
+The bot is the real recorder; only what it hands to the normalizer is copied. Without a name, all tapes are recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from meeta_bot import room_address, settings
+from meeta_bot.browser import Chromium
+from meeta_bot.clock import SystemClock
+from meeta_bot.events import EndReason, Event
+from meeta_bot.normalize import Message
+from meeta_bot.recorder import Recorder
+from meeta_bot.spool import Spool
+from tests import tapes
+from tests.stack.client import Stack
+from tests.stack.participant import ParticipantBrowser
+from tests.tapes.conferences import SCRIPTS
+
+PATIENCE_SECONDS = 20
+
+
+class TapingRecorder(Recorder):
+    """The recorder, with a copy of every message that it normalizes."""
+
+    tape: list[Message]
+    seen: list[Event]
+    news: asyncio.Condition
+
+    async def _record(self, messages: list[Message], **page: Any) -> list[Event]:
+        found = await super()._record(messages, **page)
+        self.tape += messages
+        self.seen += found
+        async with self.news:
+            self.news.notify_all()
+        return found
+
+    async def until(self, event_type: str, matches: Callable[[Any], bool] = lambda _payload: True) -> Event:
+        """Wait for an event of that type whose payload matches, then forget all up to it."""
+
+        def find() -> int | None:
+            found = (at for at, event in enumerate(self.seen) if event.type == event_type and matches(event.payload))
+            return next(found, None)
+
+        async with self.news:
+            try:
+                await asyncio.wait_for(self.news.wait_for(lambda: find() is not None), PATIENCE_SECONDS)
+            except TimeoutError:
+                raise AssertionError(f"no {event_type} came after {[event.type for event in self.seen]}") from None
+        at = find()
+        assert at is not None
+        found = self.seen[at]
+        del self.seen[: at + 1]
+        return found
+
+
+class Set:
+    """What a script plays with: the stack, people, and the bot, which it lets in when it wants."""
+
+    def __init__(self, stack: Stack, people: ParticipantBrowser, chromium: Chromium, spool: Spool, room: str) -> None:
+        self.stack = stack
+        self.people = people
+        self.room = room
+        self.url = stack.room_url(room)
+        self._chromium = chromium
+        self._spool = spool
+        self._recorders: list[tuple[TapingRecorder, asyncio.Task[Any]]] = []
+
+    async def bot(self) -> TapingRecorder:
+        """The bot, in the room."""
+        chosen = settings.load({"heartbeat_interval": 3600})
+        recorder = TapingRecorder(room_address.parse(self.url), self._chromium, self._spool, chosen, SystemClock())
+        recorder.tape, recorder.seen, recorder.news = [], [], asyncio.Condition()
+        self._recorders.append((recorder, asyncio.create_task(recorder.run())))
+        await recorder.until("conference.joined")
+        return recorder
+
+    async def strike(self) -> list[Message]:
+        """End the bot and give its tape."""
+        recorder, running = self._recorders[0]
+        recorder.stop(EndReason.OPERATOR)
+        await running
+        return recorder.tape
+
+
+@asynccontextmanager
+async def _stage(room: str) -> AsyncIterator[Set]:
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = settings.load()
+        spool, chromium = Spool(Path(folder), chosen), Chromium(chosen)
+        await chromium.start()
+        try:
+            async with Stack.start() as stack, ParticipantBrowser.start() as people:
+                yield Set(stack, people, chromium, spool, room)
+        finally:
+            await chromium.stop()
+            await spool.close()
+
+
+async def record(name: str) -> int:
+    """Play and tape one conference; returns how many messages there were."""
+    async with _stage(name) as stage:
+        await SCRIPTS[name](stage)
+        messages = await stage.strike()
+        text = msgspec.json.encode(messages).decode().replace(stage.stack.url, tapes.DEPLOYMENT)
+    tapes.write_messages(name, msgspec.json.decode(text, type=list[Message]))
+    return len(messages)
+
+
+if __name__ == "__main__":
+    for chosen_name in sys.argv[1:] or sorted(SCRIPTS):
+        print(f"{chosen_name}: {asyncio.run(record(chosen_name))} messages")
+        print(f"{chosen_name}: {tapes.write_events(chosen_name)} events")

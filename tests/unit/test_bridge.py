@@ -1,0 +1,325 @@
+"""The bridge: batches from a page become messages in order and once, and the page is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from playwright.async_api import CDPSession
+from playwright.async_api import Error as PlaywrightError
+
+from meeta_bot.bridge import BINDING, Channel, PageBatch, PageBridge, PageMessage, decode_batch
+from meeta_bot.clock import SystemClock
+from tests.unit.builders import settings
+
+
+class Page:
+    """The page's end of the DevTools protocol: keeps what is evaluated in it."""
+
+    def __init__(self) -> None:
+        self.evaluated: list[str] = []
+        self.tries = 0
+        self.gone = False
+        self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self._news = asyncio.Condition()
+
+    def on(self, name: str, listener: Callable[[dict[str, Any]], None]) -> None:
+        self._listeners[name] = listener
+
+    async def send(self, command: str, options: dict[str, Any] | None = None) -> None:
+        if command != "Runtime.evaluate":
+            return
+        self.tries += 1
+        if not self.gone:
+            self.evaluated.append((options or {})["expression"])
+        async with self._news:
+            self._news.notify_all()
+        if self.gone:
+            raise PlaywrightError("Target closed")
+
+    async def asked(self, times: int) -> None:
+        """Wait until something was tried to be evaluated so often."""
+        async with asyncio.timeout(5), self._news:
+            await self._news.wait_for(lambda: self.tries >= times)
+
+    async def heard(self, expression: str, times: int = 1) -> None:
+        """Wait until that was evaluated so often."""
+        async with asyncio.timeout(5), self._news:
+            await self._news.wait_for(lambda: self.evaluated.count(expression) >= times)
+
+    async def heard_all(self, bridge: PageBridge) -> list[str]:
+        """What was evaluated by everything that is under way now."""
+        bridge.call("the last")
+        await self.heard("the last")
+        self.evaluated.remove("the last")
+        return self.evaluated
+
+    def call(self, payload: str, name: str = BINDING) -> None:
+        """The page calls the binding."""
+        self._listeners["Runtime.bindingCalled"]({"name": name, "payload": payload})
+
+    def deliver(self, *numbers: int, conference: str = "c", page_load: str = "load-1") -> None:
+        messages = [[number, 1_700_000_000_000, number, "origin", [page_load]] for number in numbers]
+        self.call(
+            msgspec.json.encode({"conference": conference, "page_load": page_load, "messages": messages}).decode()
+        )
+
+
+@pytest.fixture
+def page() -> Page:
+    return Page()
+
+
+@pytest.fixture
+async def bridge(page: Page) -> AsyncIterator[PageBridge]:
+    made = PageBridge(cast("CDPSession", page), SystemClock(), settings(bridge_queue_batches=3))
+    await made.install()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def channel(bridge: PageBridge) -> Channel:
+    return bridge.open("c")
+
+
+def numbers(messages: list[PageMessage]) -> list[int]:
+    return [message.page_seq for message in messages]
+
+
+# --- decoding -----------------------------------------------------------------------------------------------------
+
+BATCH = '{"conference":"c","page_load":"l","messages":[[1,1700000000000,5.5,"o",[%s]]]}'
+
+
+def test_a_batch_is_decoded() -> None:
+    message = PageMessage(1, 1_700_000_000_000, 5.5, "o", [{"a": [1, None, "x"]}])
+    assert decode_batch(BATCH % '{"a":[1,null,"x"]}') == PageBatch("c", "l", [message])
+
+
+@pytest.mark.parametrize(
+    ("text", "decoded"),
+    [
+        (r'"\ud800"', "�"),
+        (r'"a\udc00b"', "a�b"),
+        (r'"\ud83d\ude00"', "😀"),
+        ('"\ud800"', "�"),
+        (r'{"\udfff":1}', {"�": 1}),
+        (r'["\ud800",{"a":"\ud800"}]', ["�", {"a": "�"}]),
+    ],
+)
+def test_lone_surrogates_are_replaced_wherever_they_are(text: str, decoded: Any) -> None:
+    assert decode_batch(BATCH % text).messages[0].args == [decoded]
+
+
+def test_nul_is_let_through_for_the_canonical_form_to_replace() -> None:
+    assert decode_batch(BATCH % r'"a\u0000b"').messages[0].args == ["a\x00b"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{",
+        '{"conference":"c","page_load":"l"}',
+        '{"conference":1,"page_load":"l","messages":[]}',
+        '{"conference":"c","page_load":"l","messages":[[1,2,3,"o"]]}',
+        '{"conference":"c","page_load":"l","messages":[["1",2,3,"o",[]]]}',
+        '{"conference":"c","page_load":"l","messages":[[1,2,3,"o",{}]]}',
+        '{"conference":"c","page_load":"l","messages":[[0,2,3,"o",[]]]}',
+        '{"conference":"c","page_load":"l","messages":[[1.5,2,3,"o",[]]]}',
+        '{"conference":"c","page_load":"l","messages":[[99999999999999999999,2,3,"o",[]]]}',
+        '{"conference":"c","page_load":"l","messages":[[1,1e300,3,"o",[]]]}',
+        '{"conference":"c","page_load":"l","messages":[[1,2,1e999,"o",[]]]}',
+        '{"conference":"c","page_load":"l","messages":[[1,NaN,3,"o",[]]]}',
+        '{"conference":"c","page_load":"l","messages":[[1,2,3,"o",[NaN]]]}',
+        '{"conference":"c","page_load":"l","messages":[[1,2,3,"o",[Infinity]]]}',
+        '{"conference":"c","page_load":"l","messages":[[1,2,3,"o",[' + "[" * 100_000,
+        "[" * 100_000 + "]" * 100_000,
+        BATCH % ("1" * 5000),
+        "\x00",
+        "\ud800",
+    ],
+)
+def test_what_is_no_batch_is_a_decode_error(payload: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_batch(payload)
+
+
+@given(st.text(st.characters(codec=None, categories=None)))
+def test_any_text_is_a_batch_or_a_decode_error(payload: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_batch(payload)
+
+
+# --- the channel --------------------------------------------------------------------------------------------------
+
+
+async def test_messages_come_in_order_and_once(page: Page, channel: Channel) -> None:
+    page.deliver(1, 2)
+    page.deliver(2, 3)
+    page.deliver(1, 2, 3)
+    page.deliver(4)
+    received = await channel.receive()
+    assert numbers(received) == [1, 2, 3]  # the queue has room for three
+    page.deliver(4, 5)
+    assert numbers(await channel.receive()) == [4, 5]
+
+
+async def test_what_was_handed_on_before_is_acknowledged_again(
+    page: Page, bridge: PageBridge, channel: Channel
+) -> None:
+    page.deliver(1, 2)
+    assert numbers(await channel.receive()) == [1, 2]
+    bridge.acknowledge("c", 2)
+    await page.heard('meetaBot.acknowledge("c", 2)')
+    page.deliver(1, 2)
+    assert channel.receive_nowait() == []
+    await page.heard('meetaBot.acknowledge("c", 2)', times=2)
+
+
+async def test_what_is_handed_on_but_not_on_disk_is_not_acknowledged(
+    page: Page, bridge: PageBridge, channel: Channel
+) -> None:
+    page.deliver(1)
+    await channel.receive()
+    page.deliver(1)
+    assert channel.receive_nowait() == []
+    assert await page.heard_all(bridge) == []
+
+
+async def test_behind_a_hole_the_page_is_asked_once_to_send_again(
+    page: Page, bridge: PageBridge, channel: Channel
+) -> None:
+    page.deliver(1)
+    page.deliver(3)
+    page.deliver(4)
+    assert numbers(channel.receive_nowait()) == [1]
+    assert await page.heard_all(bridge) == ['meetaBot.rewind("c")']
+    page.deliver(2, 3, 4)
+    page.deliver(6)
+    assert numbers(channel.receive_nowait()) == [2, 3, 4]
+    assert await page.heard_all(bridge) == ['meetaBot.rewind("c")'] * 2
+
+
+async def test_a_hole_inside_a_batch_hands_on_what_is_before_it(page: Page, channel: Channel) -> None:
+    page.deliver(1, 2, 4)
+    assert numbers(await channel.receive()) == [1, 2]
+    await page.heard('meetaBot.rewind("c")')
+
+
+async def test_a_first_batch_that_does_not_begin_at_one_is_behind_a_hole(page: Page, channel: Channel) -> None:
+    page.deliver(2)
+    assert channel.receive_nowait() == []
+    await page.heard('meetaBot.rewind("c")')
+
+
+async def test_batches_of_another_load_of_the_page_are_ignored(page: Page, channel: Channel) -> None:
+    page.deliver(1)
+    page.deliver(2, page_load="load-2")
+    page.deliver(2)
+    received = await channel.receive()
+    assert [(message.page_seq, message.args) for message in received] == [(1, ["load-1"]), (2, ["load-1"])]
+    assert channel.page_load == "load-1"
+
+
+async def test_a_full_queue_refuses_and_what_was_refused_can_come_again(page: Page, channel: Channel) -> None:
+    for number in (1, 2, 3, 4):
+        page.deliver(number)
+    assert numbers(channel.receive_nowait()) == [1, 2, 3]
+    page.deliver(4)
+    assert numbers(channel.receive_nowait()) == [4]
+
+
+async def test_receive_waits_for_something_new(page: Page, channel: Channel) -> None:
+    waiting = asyncio.ensure_future(channel.receive())
+    page.deliver(1)
+    assert numbers(await waiting) == [1]
+    again = asyncio.ensure_future(channel.receive())
+    page.deliver(1)
+    page.deliver(2)
+    assert numbers(await asyncio.wait_for(again, 5)) == [2]
+
+
+async def test_two_conferences_of_a_page_do_not_mix(page: Page, bridge: PageBridge) -> None:
+    first, second = bridge.open("a"), bridge.open('b"')
+    page.deliver(1, conference='b"')
+    page.deliver(1, 2, conference="a")
+    assert numbers(first.receive_nowait()) == [1, 2]
+    assert numbers(second.receive_nowait()) == [1]
+    bridge.acknowledge('b"', 1)
+    await page.heard('meetaBot.acknowledge("b\\"", 1)')
+
+
+@given(st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=4), max_size=20))
+def test_whatever_arrives_only_the_next_number_is_handed_on(batches: list[list[int]]) -> None:
+    class Silent:
+        def rewind(self, _conference: str) -> None: ...
+
+        def acknowledge_again(self, _conference: str) -> None: ...
+
+    channel = Channel(cast("PageBridge", Silent()), "c", 4)
+    received: list[int] = []
+    for batch in batches:
+        channel.offer(PageBatch("c", "l", [PageMessage(number, 0, 0, "o", []) for number in batch]))
+        received += numbers(channel.receive_nowait())
+    assert received == list(range(1, len(received) + 1))
+    assert channel.page_seq == len(received)
+
+
+# --- the binding --------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_no_batch_is_counted_and_the_next_batch_is_heard(
+    page: Page, bridge: PageBridge, channel: Channel
+) -> None:
+    page.call("not JSON")
+    page.call("[" * 100_000)
+    page.deliver(1, conference="nobody's")
+    assert bridge.malformed == 3
+    page.deliver(1)
+    assert numbers(channel.receive_nowait()) == [1]
+
+
+async def test_calls_of_other_bindings_are_not_ours(page: Page, bridge: PageBridge, channel: Channel) -> None:
+    page.call("not JSON", name="somebodyElse")
+    assert bridge.malformed == 0
+
+
+async def test_of_several_acknowledgements_the_last_is_told(page: Page, bridge: PageBridge, channel: Channel) -> None:
+    for number in (1, 2, 3):
+        bridge.acknowledge("c", number)
+    await page.heard('meetaBot.acknowledge("c", 3)')
+    assert page.evaluated == ['meetaBot.acknowledge("c", 3)']
+
+
+async def test_a_page_that_is_gone_does_not_mind(page: Page, bridge: PageBridge, channel: Channel) -> None:
+    page.gone = True
+    bridge.rewind("c")
+    bridge.acknowledge("c", 1)
+    await page.asked(2)
+    page.gone = False
+    bridge.acknowledge("c", 2)
+    await page.heard('meetaBot.acknowledge("c", 2)')
+
+
+async def test_the_page_s_clock_is_put_onto_ours(bridge: PageBridge) -> None:
+    bridge.calibrate(now=100.0, before_ms=5000.0, after_ms=5010.0)
+    assert bridge.monotonic_ms(100.0) == 5005.0
+    assert bridge.monotonic_ms(160.5) == 5065.5
+
+
+async def test_closing_is_safe_without_installing_and_twice(page: Page) -> None:
+    made = PageBridge(cast("CDPSession", page), SystemClock(), settings())
+    await made.close()
+    await made.install()
+    await made.close()
+    await made.close()

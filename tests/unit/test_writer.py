@@ -1,0 +1,325 @@
+"""The writer: from a real spool to a sink that fails on command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from meeta_bot.errors import DatabaseNotMigrated, DatabaseUnreachable
+from meeta_bot.events import SealedEvent
+from meeta_bot.sinks import Delivery, SinkUnavailable
+from meeta_bot.spool import Spool
+from meeta_bot.writer import Writer
+from tests.unit.builders import append, settings
+
+QUICK: dict[str, Any] = {"database_retry_initial": 0.001, "database_retry_max": 0.004, "writer_linger": 0}
+PATIENCE_SECONDS = 10
+
+
+class MemorySink:
+    """Keeps what it is given, once; before that it does what `before` says."""
+
+    def __init__(self) -> None:
+        self.stored: list[SealedEvent] = []
+        self.batches: list[list[int]] = []
+        self.tries = 0
+        self.before: Callable[[], Any] = lambda: None
+        self.after: Callable[[], None] = lambda: None
+        self._news = asyncio.Condition()
+
+    async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
+        self.tries += 1
+        async with self._news:
+            self._news.notify_all()
+        waits = self.before()
+        if waits is not None:
+            await waits
+        known = {(event.capture_id, event.seq) for event in self.stored}
+        fresh = [event for event in batch if (event.capture_id, event.seq) not in known]
+        self.stored += fresh
+        self.batches.append([event.seq for event in batch])
+        async with self._news:
+            self._news.notify_all()
+        self.after()
+        return Delivery(len(fresh), len(batch) - len(fresh), 0)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS), self._news:
+            await self._news.wait_for(condition)
+
+    def numbers(self, capture_id: str | None = None) -> list[int]:
+        return [event.seq for event in self.stored if capture_id in (None, event.capture_id)]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
+    )
+
+
+@pytest.fixture
+async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
+    made = Spool(tmp_path / "spool", settings())
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def sink() -> MemorySink:
+    return MemorySink()
+
+
+def failing(times: int, error: Exception) -> Callable[[], None]:
+    """Raise `error` so often, then no more."""
+    left = [times]
+
+    def fail() -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            raise error
+
+    return fail
+
+
+async def fill(spool: Spool, count: int, *, each: int = 1) -> None:
+    for first in range(1, count + 1, each):
+        await spool.append("c", append(*range(first, first + each), capture_id="c"))
+
+
+async def test_what_is_appended_is_stored_in_order_and_forgotten(spool: Spool, sink: MemorySink) -> None:
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    await fill(spool, 30)
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert sink.numbers() == list(range(1, 31))
+    assert spool.waiting == 0
+    assert await spool.read(10) == []
+    assert (writer.stored, writer.quarantined, writer.unavailable) == (30, 0, None)
+
+
+async def test_what_was_in_the_spool_before_is_delivered(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 10, each=5)
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    writer.start()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert sink.numbers() == list(range(1, 11))
+
+
+async def test_an_event_appended_to_an_idle_writer_is_delivered_without_stopping(
+    spool: Spool, sink: MemorySink
+) -> None:
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    for number in (1, 2, 3):
+        await spool.append("c", append(number, capture_id="c"))
+        await sink.until(lambda expected=number: sink.numbers() == list(range(1, expected + 1)))  # type: ignore[misc]
+    assert await writer.stop(PATIENCE_SECONDS)
+
+
+async def test_no_batch_is_larger_than_the_limit(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 10, each=10)
+    writer = Writer(spool, sink, settings(**QUICK, writer_batch_events=4))
+    writer.start()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert sink.batches == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+
+
+@pytest.mark.parametrize("error", [SinkUnavailable("no route"), RuntimeError("a bug"), OSError("disk"), KeyError("x")])
+async def test_a_batch_that_fails_comes_again_and_nothing_behind_it_overtakes(
+    error: Exception, spool: Spool, sink: MemorySink
+) -> None:
+    await fill(spool, 6, each=6)
+    sink.before = failing(5, error)
+    writer = Writer(spool, sink, settings(**QUICK, writer_batch_events=2))
+    writer.start()
+    await sink.until(lambda: sink.tries == 3)
+    assert spool.waiting == 6
+    assert isinstance(writer.unavailable, str)
+    await sink.until(lambda: len(sink.stored) == 6)
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert sink.batches == [[1, 2], [3, 4], [5, 6]]
+    assert (sink.tries, writer.stored) == (8, 6)
+    assert not writer.unavailable
+
+
+class Preparation:
+    """Fails so often, then succeeds; counts how often it was wanted."""
+
+    def __init__(self, failures: int = 0, error: Exception | None = None) -> None:
+        self.wanted = 0
+        self._failures = failures
+        self._error = error or DatabaseUnreachable("nothing answers")
+
+    async def __call__(self) -> None:
+        self.wanted += 1
+        if self.wanted <= self._failures:
+            raise self._error
+
+
+@pytest.mark.parametrize(
+    "error", [DatabaseUnreachable("nothing answers"), DatabaseNotMigrated("old"), RuntimeError("bug")]
+)
+async def test_nothing_is_written_before_the_sink_is_prepared(error: Exception, spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 3)
+    prepare = Preparation(3, error)
+    writer = Writer(spool, sink, settings(**QUICK), prepare)
+    prepared: list[bool] = []
+    sink.before = lambda: prepared.append(writer.ready.is_set())
+    writer.start()
+    await asyncio.wait_for(writer.ready.wait(), PATIENCE_SECONDS)
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert prepare.wanted == 4
+    assert set(prepared) == {True}
+    assert sink.numbers() == [1, 2, 3]
+
+
+async def test_a_sink_that_was_unavailable_is_prepared_again(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 3)
+    prepare = Preparation()
+    sink.before = failing(2, SinkUnavailable("restarting"))
+    writer = Writer(spool, sink, settings(**QUICK), prepare)
+    writer.start()
+    await sink.until(lambda: len(sink.stored) == 3)
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert prepare.wanted == 3
+
+
+async def test_what_was_stored_before_the_sink_failed_is_known_when_it_comes_again(
+    spool: Spool, sink: MemorySink
+) -> None:
+    await fill(spool, 4, each=4)
+    sink.after = failing(1, SinkUnavailable("the answer was lost"))
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert sink.batches == [[1, 2, 3, 4], [1, 2, 3, 4]]
+    assert sink.numbers() == [1, 2, 3, 4]
+    assert writer.stored == 4
+
+
+async def test_nothing_is_forgotten_while_the_sink_still_writes(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 3, each=3)
+    written = asyncio.Event()
+    sink.before = written.wait
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    await sink.until(lambda: sink.tries == 1)
+    assert [spooled.event.seq for spooled in await spool.read(10)] == [1, 2, 3]
+    assert spool.waiting == 3
+    written.set()
+    assert await writer.stop(PATIENCE_SECONDS)
+
+
+async def test_events_that_arrive_while_the_sink_writes_are_not_lost(spool: Spool, sink: MemorySink) -> None:
+    written = asyncio.Event()
+    sink.before = written.wait
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    await fill(spool, 1)
+    await sink.until(lambda: sink.tries == 1)
+    await asyncio.gather(*(spool.append(f"c{n}", append(1, 2, capture_id=f"c{n}")) for n in range(20)))
+    written.set()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert spool.waiting == 0
+    assert len(sink.stored) == 41
+
+
+async def test_each_capture_keeps_its_order_among_others(spool: Spool, sink: MemorySink) -> None:
+    writer = Writer(spool, sink, settings(**QUICK, writer_batch_events=3))
+    sink.before = failing(4, SinkUnavailable("now and then"))
+    writer.start()
+
+    async def capture(name: str) -> None:
+        for number in range(1, 21):
+            await spool.append(name, append(number, capture_id=name))
+
+    await asyncio.gather(*(capture(name) for name in "abc"))
+    await sink.until(lambda: len(sink.stored) == 60)
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert {name: sink.numbers(name) for name in "abc"} == {name: list(range(1, 21)) for name in "abc"}
+
+
+async def test_stopping_delivers_what_is_there_also_after_a_failure(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 5)
+    sink.before = failing(2, SinkUnavailable("starting up"))
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert sink.numbers() == [1, 2, 3, 4, 5]
+
+
+async def test_stopping_does_not_sit_out_a_long_pause(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 1)
+    sink.before = failing(1, SinkUnavailable("down"))
+    patient = {**QUICK, "database_retry_initial": 10 * PATIENCE_SECONDS}
+    writer = Writer(spool, sink, settings(**patient))
+    writer.start()
+    await sink.until(lambda: sink.tries == 1)
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert sink.numbers() == [1]
+
+
+async def test_stopping_gives_up_at_its_deadline_and_says_so(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 3, each=3)
+    sink.before = failing(10**9, SinkUnavailable("down for good"))
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    assert not await writer.stop(0.05)
+    assert sink.tries > 1
+    assert spool.waiting == 3
+    assert [spooled.event.seq for spooled in await spool.read(10)] == [1, 2, 3]
+
+
+async def test_stopping_gives_up_on_a_sink_that_never_answers(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 3, each=3)
+    sink.before = asyncio.Event().wait
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    await sink.until(lambda: sink.tries == 1)
+    assert not await writer.stop(0.05)
+    assert spool.waiting == 3
+
+
+async def test_another_writer_finishes_what_one_left(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 3, each=3)
+    sink.before = asyncio.Event().wait
+    first = Writer(spool, sink, settings(**QUICK))
+    first.start()
+    await sink.until(lambda: sink.tries == 1)
+    assert not await first.stop(0.01)
+    sink.before = lambda: None
+    second = Writer(spool, sink, settings(**QUICK))
+    second.start()
+    assert await second.stop(PATIENCE_SECONDS)
+    assert sink.numbers() == [1, 2, 3]
+
+
+async def test_stopping_one_that_was_never_started_says_whether_the_spool_is_empty(
+    spool: Spool, sink: MemorySink
+) -> None:
+    assert await Writer(spool, sink, settings(**QUICK)).stop(1)
+    await fill(spool, 1)
+    assert not await Writer(spool, sink, settings(**QUICK)).stop(1)
+
+
+async def test_quarantined_events_are_counted_and_leave_the_spool(spool: Spool, sink: MemorySink) -> None:
+    class Quarantine(MemorySink):
+        async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
+            await super().write(batch)
+            return Delivery(len(batch) - 1, 0, 1)
+
+    await fill(spool, 4, each=4)
+    writer = Writer(spool, Quarantine(), settings(**QUICK))
+    writer.start()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert (writer.stored, writer.quarantined, spool.waiting) == (3, 1, 0)
