@@ -244,7 +244,8 @@ class Recorder:
         bridge = self._page.bridge if self._page else None
         monotonic_ms = bridge.monotonic_ms(message.now) if bridge else self._clock.monotonic_ms()
         return Message(
-            origin=message.origin,
+            # A page may say what it likes, but not in the recorder's name.
+            origin=f"page.{message.origin}" if message.origin.startswith("recorder.") else message.origin,
             args=message.args,
             wall_ms=int(message.wall_ms),
             monotonic_ms=int(monotonic_ms - self._started_ms),
@@ -257,7 +258,13 @@ class Recorder:
         await self._record([Message(origin, args, self._clock.wall_ms(), monotonic_ms)])
 
     async def _record(self, messages: list[Message], *, page_load: str | None = None, page_seq: int = 0) -> list[Event]:
-        """Normalize `messages`; the new state counts from the moment when its events are on disk."""
+        """Normalize `messages`; the new state counts from the moment when its events are on disk.
+
+        Who waits for it may be cancelled; the work itself goes on, so that state and disk agree.
+        """
+        return await asyncio.shield(self._record_whole(messages, page_load, page_seq))
+
+    async def _record_whole(self, messages: list[Message], page_load: str | None, page_seq: int) -> list[Event]:
         async with self._turn:
             state, found = self.state, []
             for message in messages:

@@ -11,7 +11,7 @@ import msgspec
 from meeta_bot.errors import InvalidRoomUrl
 
 _EXAMPLE = "give the address that you would open in a browser, such as https://meet.example.org/WeeklyStandup"
-
+_PORTS = {"http": 80, "https": 443}  # named in no deployment
 
 # A browser would refuse such a host, or take it for another one; before an @, % has its place.
 _NO_HOST = re.compile(r"[\s\\<>\"^`{|}]|%[^@]*$")
@@ -53,7 +53,8 @@ def parse(text: str) -> RoomAddress:
     if room in ("", ".", ".."):
         raise InvalidRoomUrl(f"{_shown(text)} names no room", hint=_EXAMPLE)
     host = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"
-    deployment = f"{parts.scheme}://{host}{f':{port}' if port else ''}{path}"
+    usual = port is None or port == _PORTS[parts.scheme]
+    deployment = f"{parts.scheme}://{host}{'' if usual else f':{port}'}{path}"
     token = parse_qs(parts.query).get("jwt", [None])[0]
     return RoomAddress(f"{deployment}/{quote(unquote(last), safe='')}", deployment, room, token)
 

@@ -104,7 +104,9 @@
                 let context = [];
 
                 guarded(outbox, event, () => {
-                    if (event === 'conference.userLeft') {
+                    if (event === 'conference.userJoined') {
+                        presence.renew(args[0]);
+                    } else if (event === 'conference.userLeft') {
                         presence.forget(args[0]);
                         context = [ departures.flag() ];
                     } else if (event === 'conference.left') {
@@ -180,7 +182,10 @@
                     changed.add(endpointId);
                 }
             },
-            forget: endpointId => known.delete(endpointId)
+            forget: endpointId => known.delete(endpointId),
+
+            /** Somebody arrives, maybe again without a departure that was told: what was known before is old. */
+            renew: endpointId => changed.has(endpointId) || known.delete(endpointId)
         };
     }
 })();

@@ -193,7 +193,7 @@
     }
 
     function copyOf(value, depth, budget) {
-        budget.nodes -= 1;
+        budget.nodes -= typeof value === 'string' ? 1 + (value.length >> 10) : 1; // long texts count by their KiB
         if (value === null || typeof value !== 'object') {
             return scalar(value);
         }

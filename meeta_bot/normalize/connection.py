@@ -19,7 +19,7 @@ from meeta_bot.normalize.arguments import (
     text,
 )
 from meeta_bot.normalize.meeting import end_meeting, identified_by
-from meeta_bot.normalize.state import Message, State, has_settled, updated, with_participant
+from meeta_bot.normalize.state import Message, State, elapsed_ms, has_settled, updated, with_participant
 from meeta_bot.normalize.transcription import ASYNC_PROPERTY, async_property
 
 MEMBERS_ONLY = "conference.connectionError.membersOnly"
@@ -181,7 +181,7 @@ def restored(state: State, message: Message) -> tuple[State, list[Event]]:
     """CONNECTION_RESTORED(); also comes without an interruption, and is no news then."""
     if state.interrupted_ms is None:
         return state, []
-    down_ms = message.monotonic_ms - state.interrupted_ms
+    down_ms = elapsed_ms(message, state.interrupted_ms)
     return updated(state, interrupted_ms=None), [event(message, events.ConnectionRestored(down_ms=down_ms))]
 
 

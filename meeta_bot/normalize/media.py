@@ -21,7 +21,15 @@ from meeta_bot.normalize.arguments import (
     optional_text,
     text,
 )
-from meeta_bot.normalize.state import BRIDGE_SETTLE_MS, Message, Participant, State, updated, with_participant
+from meeta_bot.normalize.state import (
+    BRIDGE_SETTLE_MS,
+    Message,
+    Participant,
+    State,
+    elapsed_ms,
+    updated,
+    with_participant,
+)
 
 _SOURCE_NAME = re.compile(r"-(?P<kind>[av])(?P<index>\d{1,3})")
 _DESKTOP = ("desktop", "desktop_high_fps")
@@ -135,12 +143,11 @@ def share_stopped(
     origin: str | None = None,
 ) -> Event:
     """The event that ends a participant's screen share."""
-    since = participant.sharing_since_ms
     payload = events.ScreenShareStopped(
         source_name=participant.sharing or None,
         evidence=evidence or (Evidence.SOURCE_INFO if participant.sharing else Evidence.LEGACY_PRESENCE),
         cause=cause,
-        duration_ms=None if since is None else message.monotonic_ms - since,
+        duration_ms=elapsed_ms(message, participant.sharing_since_ms),
     )
     return event(message, payload, participant.endpoint_id, origin=origin)
 

@@ -21,6 +21,7 @@ from meeta_bot.normalize.state import (
     Message,
     Participant,
     State,
+    elapsed_ms,
     updated,
     with_participant,
     without_participant,
@@ -39,7 +40,9 @@ def user_joined(state: State, message: Message) -> tuple[State, list[Event]]:
     known = state.participants.get(endpoint_id)
     gone: list[Event] = []
     if known is not None:  # the library replaced the participant without telling of the departure
-        state, gone = _departure(state, message, known, events.ParticipantLeft(duration_ms=_stay(known, message)))
+        state, gone = _departure(
+            state, message, known, events.ParticipantLeft(duration_ms=elapsed_ms(message, known.joined_ms))
+        )
     participant = Participant(
         endpoint_id=endpoint_id, name=who.name, role=who.role, kind=who.kind, joined_ms=message.monotonic_ms
     )
@@ -72,12 +75,10 @@ def user_left(state: State, message: Message) -> tuple[State, list[Event]]:
     cause = events.LeftCause.LEFT
     if participant.kicked:
         cause = events.LeftCause.REPLACED if participant.replaced else events.LeftCause.KICKED
-    payload = events.ParticipantLeft(cause=cause, reason=optional_text(reason), duration_ms=_stay(participant, message))
+    payload = events.ParticipantLeft(
+        cause=cause, reason=optional_text(reason), duration_ms=elapsed_ms(message, participant.joined_ms)
+    )
     return _departure(state, message, participant, payload)
-
-
-def _stay(participant: Participant, message: Message) -> int:
-    return message.monotonic_ms - participant.joined_ms
 
 
 def _departure(
@@ -151,7 +152,7 @@ def _hand(state: State, message: Message, endpoint_id: str, value: object) -> tu
         if participant is not None and since is None:
             return state, []  # down it was
         after = participant and updated(participant, hand_raised_ms=None)
-        lowered = events.HandLowered(held_ms=None if since is None else message.monotonic_ms - since)
+        lowered = events.HandLowered(held_ms=elapsed_ms(message, since))
         return _with(state, after), [event(message, lowered, endpoint_id)]
     raised_at = optional_milliseconds(value)
     after = participant and updated(participant, hand_raised_ms=message.monotonic_ms)

@@ -7,7 +7,7 @@ import msgspec
 from meeta_bot import events
 from meeta_bot.events import Event
 from meeta_bot.normalize.arguments import RecorderSessionArgument, argument, event
-from meeta_bot.normalize.state import Message, Recording, State, updated
+from meeta_bot.normalize.state import Message, Recording, State, elapsed_ms, updated
 
 
 def recorder_state_changed(state: State, message: Message) -> tuple[State, list[Event]]:
@@ -57,7 +57,7 @@ def _edges(
                 session_id=key,
                 mode=after.mode,
                 terminator_endpoint_id=_terminator(after, session),
-                duration_ms=None if after.started_ms is None else message.monotonic_ms - after.started_ms,
+                duration_ms=elapsed_ms(message, after.started_ms),
             )
         )
     return [event(message, payload) for payload in found]

@@ -144,6 +144,11 @@ def without_participant(state: State, endpoint_id: str) -> State:
     return updated(state, participants={key: value for key, value in state.participants.items() if key != endpoint_id})
 
 
+def elapsed_ms(message: Message, since_ms: int | None) -> int | None:
+    """How long before `message` something was; never negative, None where that is unknown."""
+    return None if since_ms is None else max(0, message.monotonic_ms - since_ms)
+
+
 def has_settled(state: State, message: Message) -> bool:
     """Whether what the server says now is a change, and not how things were when we came."""
     return state.joined_ms is not None and message.monotonic_ms - state.joined_ms >= SETTLE_MS
