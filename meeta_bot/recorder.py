@@ -69,7 +69,6 @@ class Recorder:
         self._clock = clock
         self._log = get_logger("recorder", capture=self.capture_id, room=address.url)
         self._started_ms = clock.monotonic_ms()
-        self._started_at = clock.wall_ms()
         self._turn = asyncio.Lock()
         self._ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._in_room = asyncio.Event()

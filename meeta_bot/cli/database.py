@@ -15,7 +15,7 @@ class DatabaseAccess:
     def __init__(self, settings: Settings, *, eager: bool = True) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
-        self._is_embedded = settings.database_url is None
+        self.is_embedded = settings.database_url is None
         self._eager = eager
         self._is_open = False
         self.url = embedded.url(settings)
@@ -37,7 +37,7 @@ class DatabaseAccess:
 
         :raises EmbeddedDatabaseError: it does not start.
         """
-        if not self._is_embedded:
+        if not self.is_embedded:
             return
         if self._is_open:
             await embedded.ensure(self._settings)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from meeta_bot import logs, queries
+from meeta_bot import logs, migrations, queries
 from meeta_bot.cli.database import DatabaseAccess
 from meeta_bot.queries import Reader
 from meeta_bot.rows import EventRow
@@ -21,8 +21,11 @@ _T = TypeVar("_T")
 
 @asynccontextmanager
 async def _reader(settings: Settings) -> AsyncIterator[Reader]:
-    async with DatabaseAccess(settings) as database, queries.reading(database.url, settings) as reader:
-        yield reader
+    async with DatabaseAccess(settings) as database:
+        if database.is_embedded:  # nobody else looks after its schema
+            await migrations.upgrade(database.url, settings)
+        async with queries.reading(database.url, settings) as reader:
+            yield reader
 
 
 def read(work: Callable[[Reader], Awaitable[_T]], *, database_url: str | None, config: Path | None) -> _T:

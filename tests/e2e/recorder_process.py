@@ -12,6 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from meeta_bot import queries, settings
+from meeta_bot.queries import Reader
+
 LOG_TIMEOUT = 60.0  # seconds; bounds a wait, measures nothing
 EXIT_TIMEOUT = 60.0
 
@@ -99,6 +102,14 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def reading(database_url: str) -> AsyncIterator[Reader]:
+    """A reader with the patience of a test: it shares two cores with browsers."""
+    patient = settings.load({"database_connect_timeout": LOG_TIMEOUT})
+    async with queries.reading(database_url, patient) as reader:
+        yield reader
 
 
 def folder_for_spool(tmp_path: Path) -> dict[str, str]:

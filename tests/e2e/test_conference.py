@@ -12,11 +12,11 @@ import asyncpg
 import jsonschema
 import pytest
 
-from meeta_bot import chain, queries, settings
+from meeta_bot import chain
 from meeta_bot.events import json_schema
 from meeta_bot.rows import EventRow, envelope, event_document
 from tests.e2e.conftest import Deployment
-from tests.e2e.recorder_process import folder_for_spool, recording, run
+from tests.e2e.recorder_process import folder_for_spool, reading, recording, run
 from tests.e2e.script import NAMES, Script, expected_facts, recorded_facts
 from tests.postgres.servers import Server
 from tests.stack.participant import ParticipantBrowser
@@ -27,7 +27,7 @@ ACTS = 30
 
 
 async def _stored(url: str) -> list[EventRow]:
-    async with queries.reading(url, settings.load()) as reader:
+    async with reading(url) as reader:
         meeting = await reader.find_meeting("latest")
         return [row async for row in reader.all_events(meeting.capture_ids)]
 
@@ -98,7 +98,7 @@ def _verify_chain(rows: list[EventRow], summary: dict[str, Any]) -> None:
 
 
 async def _compare_projections(database_url: str, script: Script) -> None:
-    async with queries.reading(database_url, settings.load()) as reader:
+    async with reading(database_url) as reader:
         meeting = await reader.find_meeting("latest")
         visits = await reader.visits(meeting.capture_ids)
     assert meeting.state == "ended"

@@ -91,7 +91,7 @@ async def test_a_short_cut_of_signalling_is_no_end_and_loses_nothing(
     async with recording(url, "--database-url", newest_database, "--json", **environment) as recorder:
         await recorder.logged("in the room")
         seen = len(ada.events)
-        assert await stack.cut_signalling() == 2
+        assert await stack.cut_signalling() >= 2  # hers and the bot's; others may still be on their way out
         await ada.wait_for_event("connection.connectionEstablished", after=seen)
         await ada.send_chat("after the cut")
         await ada.leave()

@@ -13,10 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from meeta_bot import queries, settings
 from meeta_bot.events import SealedEvent
 from meeta_bot.rows import EventRow
-from tests.e2e.recorder_process import folder_for_spool, recording, run
+from tests.e2e.recorder_process import LOG_TIMEOUT, folder_for_spool, reading, recording, run
 from tests.stack.client import Stack
 from tests.stack.participant import Participant, ParticipantBrowser
 
@@ -39,14 +38,14 @@ async def _texts(database_url: str, capture_id: str) -> list[str]:
 
 
 async def _rows(database_url: str, capture_id: str) -> list[EventRow]:
-    async with queries.reading(database_url, settings.load()) as reader:
+    async with reading(database_url) as reader:
         return [row async for row in reader.all_events([capture_id])]
 
 
 async def _until_stored(database_url: str, capture_id: str, messages: int) -> None:
-    async with asyncio.timeout(30):
-        while len(await _texts(database_url, capture_id)) < messages:  # noqa: ASYNC110 - another process fills it
-            await asyncio.sleep(0.01)
+    async with reading(database_url) as reader, asyncio.timeout(LOG_TIMEOUT):
+        while (await reader.counts([capture_id])).get("chat.message", 0) < messages:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # another process fills the table
 
 
 def _spooled(data_directory: Path) -> tuple[dict[str, int], list[SealedEvent]]:

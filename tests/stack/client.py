@@ -27,7 +27,7 @@ from aiohttp import ClientSession, ClientTimeout
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_SECONDS = 150  # about a second; the first start ever fetches the library
 STOP_TIMEOUT_SECONDS = 15
-COMMAND_TIMEOUT = ClientTimeout(total=40)  # longer than any wait inside the stack
+COMMAND_TIMEOUT = ClientTimeout(total=90)  # longer than any wait inside the stack
 
 Shape = Literal["plain", "inlined", "nolibrary", "notjitsi", "tenant"]
 ProsodyAction = Literal["start", "stop", "restart", "freeze", "thaw", "kill"]

@@ -18,7 +18,7 @@ from tests.stack.stanzas import COMPONENT, MUC_USER, element, error, qualified, 
 logger = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 0.1
-IQ_TIMEOUT_SECONDS = 10
+IQ_TIMEOUT_SECONDS = 30
 STREAM_OPENING = (
     "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept'"
     " xmlns:stream='http://etherx.jabber.org/streams' to='{domain}'>"

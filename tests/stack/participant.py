@@ -29,8 +29,8 @@ from tests.stack.participant_page import CHROMIUM_ARGUMENTS, let_through_what_is
 
 __all__ = ["Action", "JoinFailedError", "Participant", "ParticipantBrowser", "ParticipantError", "Peer", "SeenEvent"]
 
-COMMAND_TIMEOUT_SECONDS = 30
-EVENT_TIMEOUT_SECONDS = 15
+COMMAND_TIMEOUT_SECONDS = 60
+EVENT_TIMEOUT_SECONDS = 45
 CRASH_TIMEOUT_SECONDS = 10
 JOIN_FAILED = "JOIN FAILED "
 

@@ -9,7 +9,7 @@
 window.stackConference = (() => {
     'use strict';
 
-    const CONFIRMATION_TIMEOUT_MS = 15000;
+    const CONFIRMATION_TIMEOUT_MS = 45000;
     const PRESENCE_TAGS = [ 'SourceInfo', 'audiomuted', 'videomuted', 'videoType' ];
     const UNWATCHED_EVENTS = [ 'conference.audioLevelsChanged' ];
 
