@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 .PHONY: help
 help: ## List the commands
-	grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 # --- for users ------------------------------------------------------------------------------------------------------
 
@@ -27,7 +27,7 @@ stack: setup-demo ## Start a local Jitsi without Docker and print its address
 # --- for developers -------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: lint types imports wheel hook python-tests ## Run everything that CI runs
+test: lint types imports wheel hook fast-tests browser-tests ## Run everything that CI runs
 	echo "all checks passed"
 
 .PHONY: lint
@@ -52,9 +52,14 @@ wheel: setup-test ## The wheel works alone: install it, migrate, print the schem
 hook: setup-test ## The injected JavaScript, under node
 	node --test tests/hook/*.test.mjs
 
-.PHONY: python-tests
-python-tests: setup-test ## Unit, PostgreSQL, stack and end-to-end tests
-	$(python) -m pytest -n 2 --dist loadgroup
+.PHONY: fast-tests
+fast-tests: setup-test ## Unit tests, tapes and PostgreSQL tests
+	$(python) -m pytest -n 2 tests/unit tests/tapes tests/postgres
+
+# One after the other: two browsers with participants at once would starve each other on two cores.
+.PHONY: browser-tests
+browser-tests: setup-test ## The local stack and the end-to-end tests, in real Chromium
+	$(python) -m pytest tests/stack tests/e2e
 
 .PHONY: format
 format: setup-test ## Rewrite Python files in the project's style

@@ -38,13 +38,6 @@ async def empty_url(server: Server) -> str:
     return await server.empty_database()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Modules that share a stack and a browser stay together in one process."""
-    for item in items:
-        if item.path.parent.name in ("stack", "e2e"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name what was skipped: here that is a failure."""
     if terminalreporter.stats.get("skipped"):
