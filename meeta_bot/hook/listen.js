@@ -27,6 +27,11 @@
     // and configuration: tracks are only there for who receives media, and the bot receives none.
     const PRESENCE = [ 'SourceInfo', 'audiomuted', 'videomuted', 'videoType' ];
 
+    // What the presence of the conference focus tells of a recording. Later libraries say who started it only after it
+    // has started, and who stopped it only when the recorder left before the focus spoke.
+    const RECORDING = 'jibri-recording-status';
+    const FOCUS = 'focus'; // its nick, by which the library knows it, too
+
     // What an event leaves out and the conference knows: added as a last argument.
     const CONTEXT = {
         'conference.joined': conference => meetaBot.serialize([ {
@@ -125,12 +130,29 @@
                 }
             }));
         }
+        conference.addCommandListener(RECORDING, recordingPresence(outbox));
         outbox.push('hook.installed', meetaBot.serialize([ {
             events: [ ...events, ...connectionEvents(library) ],
             library_version: library.version ?? null,
             page_load: outbox.pageLoad
         } ]));
     };
+
+    // The focus repeats it with every presence of its own: told is what changed.
+    function recordingPresence(outbox) {
+        let last = '';
+
+        return (node, endpointId) => guarded(outbox, RECORDING, () => {
+            const { initiator, session_id: sessionId, status } = node?.attributes ?? {};
+            const now = JSON.stringify([ sessionId, status, initiator ]);
+
+            if (endpointId === FOCUS && sessionId && now !== last) {
+                last = now;
+                record(outbox, 'presence.recording',
+                    [ { session_id: sessionId, status, initiator: meetaBot.endpointOf(initiator) } ]);
+            }
+        });
+    }
 
     // When the bot itself is out of the room, the library first says of everybody that they left, then that the
     // bot did, all within one task. Messages are written at the end of a task: until then, their flag can be raised.

@@ -63,6 +63,8 @@ _ABSORBED = frozenset(
         "conference.dtmfSupportChanged",
         "conference.bridgeBweStatsReceived",
         "conference.visitor_codecs_changed",
+        "conference.visitorsSupported",  # whether the deployment could take visitors
+        "conference.auth_status_changed",  # whether it could ask for a login; with the bot's own login name
         "e2eping.e2e_rtt_changed",
     }
 )

@@ -10,6 +10,12 @@ from meeta_bot.normalize.arguments import RecorderSessionArgument, argument, eve
 from meeta_bot.normalize.state import Message, Recording, State, elapsed_ms, updated
 
 
+class _FocusPresence(msgspec.Struct):
+    session_id: str
+    status: str | None = None
+    initiator: str | None = None
+
+
 def recorder_state_changed(state: State, message: Message) -> tuple[State, list[Event]]:
     """RECORDER_STATE_CHANGED(JibriSession); comes with each presence of the focus and of the recorder itself."""
     session = msgspec.convert(argument(message, 0), RecorderSessionArgument)
@@ -22,6 +28,19 @@ def recorder_state_changed(state: State, message: Message) -> tuple[State, list[
         del recordings[key]
     initial = not state.in_conference
     return updated(state, recordings=recordings), [updated(item, initial=initial) for item in found]
+
+
+def focus_presence(state: State, message: Message) -> tuple[State, list[Event]]:
+    """The focus says who started a session or, once it is off, who stopped it; RECORDER_STATE_CHANGED came before."""
+    said = msgspec.convert(argument(message, 0), _FocusPresence)
+    known = state.recordings.get(said.session_id)
+    if known is None or said.initiator is None:
+        return state, []
+    if said.status == "off":
+        known = updated(known, terminator=said.initiator)
+    elif known.initiator is None:
+        known = updated(known, initiator=said.initiator, last_initiator=said.initiator)
+    return updated(state, recordings={**state.recordings, said.session_id: known}), []
 
 
 def _advanced(before: Recording, session: RecorderSessionArgument, message: Message) -> Recording:
@@ -65,9 +84,12 @@ def _edges(
 
 def _terminator(recording: Recording, session: RecorderSessionArgument) -> str | None:
     """Who stopped it. The focus sends the terminator as a changed initiator while the recorder still runs."""
-    if session.terminator:
-        return session.terminator
+    if session.terminator or recording.terminator:
+        return session.terminator or recording.terminator
     return recording.last_initiator if recording.last_initiator != recording.initiator else None
 
 
-RULES = {"conference.recorderStateChanged": recorder_state_changed}
+RULES = {
+    "conference.recorderStateChanged": recorder_state_changed,
+    "presence.recording": focus_presence,
+}

@@ -74,6 +74,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     initiator: str | None = None
     last_initiator: str | None = None
+    terminator: str | None = None
     started_ms: int | None = None
     failed: bool = False
 

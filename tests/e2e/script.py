@@ -117,6 +117,10 @@ class Script:
             await participant.leave()
 
 
+def _camera(event_type: str, action: Action) -> list[Fact]:
+    return [] if action.details["beside_camera"] else [(event_type, None)]
+
+
 # What an act in a participant's log must be in the log of the meeting.
 _FACTS: dict[str, Callable[[Action], list[Fact]]] = {
     "joined": lambda action: [("participant.joined", action.details["name"])],
@@ -126,8 +130,8 @@ _FACTS: dict[str, Callable[[Action], list[Fact]]] = {
     "video_muted": lambda _: [("video.muted", None)],
     "video_unmuted": lambda _: [("video.unmuted", None)],
     # In December 2021 the screen takes the camera's place.
-    "screen_share_started": lambda _: [("video.muted", None), ("screen_share.started", None)],
-    "screen_share_stopped": lambda _: [("screen_share.stopped", "presence"), ("video.unmuted", None)],
+    "screen_share_started": lambda action: [*_camera("video.muted", action), ("screen_share.started", None)],
+    "screen_share_stopped": lambda action: [("screen_share.stopped", "presence"), *_camera("video.unmuted", action)],
     "renamed": lambda action: [("participant.renamed", action.details["name"])],
     "hand_raised": lambda action: [("hand.raised", action.details["raised_at_ms"])],
     "hand_lowered": lambda _: [("hand.lowered", None)],

@@ -29,10 +29,12 @@ export class Conference extends Emitter {
         this.commands.set(element, listener);
     }
 
-    /** A presence as the library hands it out: element by element. */
+    /** A presence as the library hands it out: element by element, each with a text or with attributes. */
     presence(endpointId, elements) {
-        for (const [ element, value ] of Object.entries(elements)) {
-            this.commands.get(element)?.({ value, attributes: {}, children: [], tagName: element }, endpointId, 'jid');
+        for (const [ element, given ] of Object.entries(elements)) {
+            const [ value, attributes ] = typeof given === 'object' ? [ '', given ] : [ given, {} ];
+
+            this.commands.get(element)?.({ value, attributes, children: [], tagName: element }, endpointId, 'jid');
         }
     }
 

@@ -251,6 +251,21 @@ describe('presence', () => {
         assert.deepEqual(page.told().map(([ origin ]) => origin), [ 'conference.userJoined', 'presence.media' ]);
     });
 
+    it('what the focus says of a recording is told when it changes; from others it is not believed', () => {
+        const page = openConference();
+        const pending = { session_id: 's-1', status: 'pending', initiator: 'room@muc/alice', recording_mode: 'file' };
+
+        page.presence('focus', { 'jibri-recording-status': pending });
+        page.presence('focus', { 'jibri-recording-status': { ...pending } });
+        page.presence('mallory', { 'jibri-recording-status': { ...pending, status: 'off' } });
+        page.presence('focus', { 'jibri-recording-status': { status: 'undefined' } });
+        page.presence('focus', { 'jibri-recording-status': { ...pending, status: 'off' } });
+        assert.deepEqual(page.told(), [
+            [ 'presence.recording', [ { session_id: 's-1', status: 'pending', initiator: 'alice' } ] ],
+            [ 'presence.recording', [ { session_id: 's-1', status: 'off', initiator: 'alice' } ] ]
+        ]);
+    });
+
     it('the bot\'s own is no news', () => {
         const page = openConference();
 

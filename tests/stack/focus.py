@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 MEMBERS_FOR_MEDIA = 2  # jicofo's min-participants
 MUTE_NAMESPACES = {f"{JITMEET}/{media}" for media in ("audio", "video", "desktop")}
+SOURCE_REWRITING = "http://jitsi.org/ssrc-rewriting-1"
 ROOM_CONFIG = "http://jabber.org/protocol/muc#roomconfig"
 
 
@@ -230,9 +231,25 @@ class Focus(Component):
 
     async def _offer_media(self, room: Room, endpoint_id: str) -> None:
         sid = room.media.sid_by_endpoint[endpoint_id] = secrets.token_hex(6)
+        room.media.rewriting.add(endpoint_id)  # until the offer, which holds the sources, nothing is said of them
+        if not await self._rewrites_sources(room, endpoint_id):
+            room.media.rewriting.discard(endpoint_id)
+        if room.media.sid_by_endpoint.get(endpoint_id) != sid:
+            return  # gone meanwhile
         url = self._bridge_url(room.name, endpoint_id)
         offer = session_initiate(sid, self.jid, url, room.media.sources_for(endpoint_id))
         await self._tell(room.occupant(endpoint_id), offer)
+
+    async def _rewrites_sources(self, room: Room, endpoint_id: str) -> bool:
+        """Whether the bridge, not the focus, tells this one of the others' sources; libraries since 2022 say so."""
+        try:
+            answer = await self.request(
+                "get", self.jid, room.occupant(endpoint_id), element("query", {"xmlns": DISCO_INFO})
+            )
+        except StanzaError:
+            return False  # gone, or without service discovery
+        features = answer.iter(qualified(DISCO_INFO, "feature"))
+        return any(feature.get("var") == SOURCE_REWRITING for feature in features)
 
     def _on_jingle(self, iq: Element, jingle: Element) -> None:
         self.reply(iq)
@@ -251,7 +268,7 @@ class Focus(Component):
 
     def _tell_others(self, room: Room, sender: str, action: str, changed: dict[str, list[Element]]) -> None:
         for endpoint_id, sid in room.media.sid_by_endpoint.items():
-            if endpoint_id != sender:
+            if endpoint_id != sender and endpoint_id not in room.media.rewriting:
                 self.spawn(self._tell(room.occupant(endpoint_id), source_change(action, sid, self.jid, changed)))
 
     async def _tell(self, occupant: str, jingle: str) -> None:

@@ -42,11 +42,13 @@ class MediaSessions:
 
     sid_by_endpoint: dict[str, str] = field(default_factory=dict)
     sources_by_endpoint: dict[str, SourcesByMedia] = field(default_factory=dict)
+    rewriting: set[str] = field(default_factory=set)  # members who are not told of sources by the focus
 
     def forget(self, endpoint_id: str) -> None:
         """A member left."""
         self.sid_by_endpoint.pop(endpoint_id, None)
         self.sources_by_endpoint.pop(endpoint_id, None)
+        self.rewriting.discard(endpoint_id)
 
     def announced(self, endpoint_id: str, jingle: Element, occupant_jid: str) -> SourcesByMedia:
         """Take in a session-accept, source-add or source-remove; returns what the others must be told."""
@@ -62,6 +64,8 @@ class MediaSessions:
 
     def sources_for(self, endpoint_id: str) -> dict[str, str]:
         """The others' sources, as markup by media type, for an offer."""
+        if endpoint_id in self.rewriting:
+            return {}
         others = [sources for owner, sources in self.sources_by_endpoint.items() if owner != endpoint_id]
         return {media: "".join(serialize_all(sources.get(media, [])) for sources in others) for media in MEDIA}
 

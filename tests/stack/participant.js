@@ -18,7 +18,8 @@ window.stackParticipant = (() => {
         joined,
         nextEvent,
         sendsSeveralVideos,
-        untilModerator
+        untilModerator,
+        watchTrack
     } = window.stackConference;
 
     const commands = {
@@ -101,25 +102,25 @@ window.stackParticipant = (() => {
             // The fake screen has sound, too; sharing it would mean mixing it into the microphone's track.
             await Promise.all(captured.filter(track => track !== desktop).map(track => track.dispose()));
 
-            if (sendsSeveralVideos() || !camera) {
+            const besideCamera = sendsSeveralVideos() || !camera;
+
+            if (besideCamera) {
                 await own.conference.addTrack(desktop);
             } else {
                 await own.conference.replaceTrack(camera, desktop);
             }
             own.tracks.desktop = desktop;
-            action('screen_share_started');
+            action('screen_share_started', { beside_camera: besideCamera });
         },
 
         async stopScreenShare() {
             const desktop = heldTrack('desktop');
 
-            if (sendsSeveralVideos() || !own.tracks.camera) {
-                await own.conference.replaceTrack(desktop, null);
-            } else {
-                await own.conference.replaceTrack(desktop, own.tracks.camera);
-            }
+            const besideCamera = sendsSeveralVideos() || !own.tracks.camera;
+
+            await own.conference.replaceTrack(desktop, besideCamera ? null : own.tracks.camera);
             delete own.tracks.desktop;
-            action('screen_share_stopped');
+            action('screen_share_stopped', { beside_camera: besideCamera });
             await desktop.dispose();
         },
 
@@ -134,6 +135,7 @@ window.stackParticipant = (() => {
             const [ track ] = await JitsiMeetJS.createLocalTracks({ devices: [ 'video' ], cameraDeviceId: other.deviceId });
 
             await own.conference.replaceTrack(camera, track);
+            watchTrack(track);
             own.tracks.camera = track;
             action('camera_switched', { label: other.label });
             await camera.dispose();

@@ -14,7 +14,7 @@ window.stackConference = (() => {
     const UNWATCHED_EVENTS = [ 'conference.audioLevelsChanged' ];
 
     /** What the person holds: connection, conference, own tracks by what they are used for. */
-    const own = { connection: null, conference: null, tracks: {}, name: '', joined: false, moderator: false };
+    const own = { connection: null, conference: null, tracks: {}, name: '', joined: false, moderator: false, reported: null };
 
     const lastPresence = new Map();
     let waiters = [];
@@ -122,7 +122,8 @@ window.stackConference = (() => {
             serviceUrl: `${absolute}${separator}room=${roomName()}`,
             websocketKeepAliveUrl: undefined,
             p2p: { ...config.p2p, enabled: options.p2p, stunServers: [] },
-            flags: { ...config.flags, sourceNameSignaling: options.sourceNames },
+            // As the web application: later libraries then learn of remote sources from the bridge, not from the focus.
+            flags: { ssrcRewritingEnabled: true, ...config.flags, sourceNameSignaling: options.sourceNames },
             disableAudioLevels: true,
             enableNoAudioDetection: false,
             enableNoisyMicDetection: false,
@@ -211,9 +212,8 @@ window.stackConference = (() => {
         });
         conference.on(events.TRACK_MUTE_CHANGED, (track, actor) => {
             if (track.isLocal()) {
-                const state = track.isMuted() ? 'muted' : 'unmuted';
-
-                action(`${track.getType()}_${state}`, { by: actor?.getId() ?? null });
+                own.reported = track;
+                reportMute(track, actor);
             }
         });
         conference.on(events.USER_ROLE_CHANGED, (id, role) => {
@@ -223,6 +223,25 @@ window.stackConference = (() => {
                 own.moderator = isModerator;
                 action('role_changed', { role: isModerator ? 'moderator' : 'participant' });
             }
+        });
+    }
+
+    function reportMute(track, actor) {
+        const state = track.isMuted() ? 'muted' : 'unmuted';
+
+        action(`${track.getType()}_${state}`, { by: actor?.getId() ?? null });
+    }
+
+    /**
+     * Libraries of 2026 forget to tell of the mutes of all own tracks once any of them was removed or replaced: then the
+     * track itself tells, though not by whom. Call it after the track was added, so that the conference tells first.
+     */
+    function watchTrack(track) {
+        track.addEventListener(JitsiMeetJS.events.track.TRACK_MUTE_CHANGED, () => {
+            if (own.reported !== track) {
+                reportMute(track, null);
+            }
+            own.reported = null;
         });
     }
 
@@ -243,9 +262,28 @@ window.stackConference = (() => {
 
         for (const track of tracks) {
             await own.conference.addTrack(track);
+            watchTrack(track);
             own.tracks[track.getType() === 'audio' ? 'microphone' : 'camera'] = track;
         }
+        await untilAnnounced(tracks.length);
         action('tracks_added', { media: tracks.map(track => track.getType()) });
+    }
+
+    /**
+     * Later libraries announce their sources when the media session is accepted, and not while they are alone: who mutes
+     * before that was never seen unmuted.
+     */
+    async function untilAnnounced(count) {
+        const deadline = Date.now() + CONFIRMATION_TIMEOUT_MS;
+        const sources = () => own.conference.room.presMap.nodes.find(node => node.tagName === 'SourceInfo')?.value ?? '{}';
+
+        while (sendsSeveralVideos() && own.conference.getParticipants().length
+            && Object.keys(JSON.parse(sources())).length < count) {
+            if (Date.now() > deadline) {
+                throw new Error(`the tracks were not announced in ${CONFIRMATION_TIMEOUT_MS} ms`);
+            }
+            await new Promise(resolve => setTimeout(resolve, 20));
+        }
     }
 
     function heldTrack(use) {
@@ -288,6 +326,7 @@ window.stackConference = (() => {
         joined,
         nextEvent,
         sendsSeveralVideos,
-        untilModerator
+        untilModerator,
+        watchTrack
     };
 })();

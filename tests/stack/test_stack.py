@@ -259,7 +259,7 @@ async def test_transcription(stack: Stack, meeting: Meeting) -> None:
     await stack.stop_transcription("meeting")
     statuses = [
         await meeting.alice.wait_for_event(
-            "conference.transcriptionStatusChanged", lambda status, w=wanted: status == w
+            "conference.transcriptionStatusChanged", lambda status, *_, w=wanted: status == w
         )
         for wanted in ("ON", "OFF")
     ]

@@ -66,6 +66,32 @@ def test_a_changed_initiator_just_before_the_end_is_the_terminator(room: Capture
     assert stopped.payload.terminator_endpoint_id == "bob"
 
 
+def focus_says(capture: Capture, status: str, initiator: str | None) -> list[Event]:
+    said = {"session_id": "s-1", "status": status, "initiator": initiator}
+    return capture.say("presence.recording", said)
+
+
+def test_the_focus_tells_the_initiator_before_a_library_that_forgets_it_says_on(room: Capture) -> None:
+    session(room, "pending")
+    assert focus_says(room, "pending", "alice") == []
+    started = only(session(room, "on"))
+    assert isinstance(started.payload, events.RecordingStarted)
+    assert started.payload.initiator_endpoint_id == "alice"
+
+
+def test_the_focus_tells_who_stopped_even_if_it_is_who_started(room: Capture) -> None:
+    session(room, "on", initiator="alice")
+    assert focus_says(room, "off", "alice") == []
+    stopped = only(session(room, "off"))
+    assert isinstance(stopped.payload, events.RecordingStopped)
+    assert stopped.payload.terminator_endpoint_id == "alice"
+
+
+def test_what_the_focus_says_of_an_unknown_session_changes_nothing(room: Capture) -> None:
+    assert focus_says(room, "on", "alice") == []
+    assert only(session(room, "on")).payload == events.RecordingStarted(session_id="s-1", mode="file")
+
+
 def test_without_a_changed_initiator_the_terminator_is_unknown(room: Capture) -> None:
     session(room, "on", initiator="alice")
     stopped = only(session(room, "off", initiator="alice"))

@@ -21,6 +21,7 @@ var config = {
     p2p: { enabled: false, stunServers: [] },
     channelLastN: -1,
     resolution: 180,
+    videoQuality: { codecPreferenceOrder: [ 'VP8' ], mobileCodecPreferenceOrder: [ 'VP8' ] }, // the focus offers no other
     constraints: { video: { height: { ideal: 180, max: 180, min: 180 } } },
     prejoinPageEnabled: true,
     prejoinConfig: { enabled: true },
