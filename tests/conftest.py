@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.postgres.servers import VERSIONS, Server
 
@@ -36,6 +37,13 @@ async def own_database_url(server: Server) -> str:
 async def empty_url(server: Server) -> str:
     """The address of an empty database of this test's own."""
     return await server.empty_database()
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """What a test did to the process's one logging configuration is no other test's business."""
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
