@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import unicodedata
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -32,6 +34,31 @@ _CANDIDATES = 5
 _BEFORE_ALL = (str(UUID(int=0)), 0)
 
 _R = TypeVar("_R", bound=msgspec.Struct)
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events are wanted: those that meet every condition that is given.
+
+    ``participant`` is an endpoint's id, or a display name that it ever had, in any case. ``since`` is the first
+    moment that is wanted, ``until`` the first that no longer is.
+    """
+
+    types: list[str] | None = None
+    participant: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERYTHING = Filter()
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a capture is stored; ``ended`` when nothing will follow."""
+
+    capture_id: str
+    last_seq: int
+    event_count: int
+    ended: bool
 
 
 @asynccontextmanager
@@ -92,25 +119,51 @@ class Reader:
     async def events(
         self,
         capture_ids: Sequence[str],
+        wanted: Filter = EVERYTHING,
         *,
-        types: Sequence[str] | None = None,
-        endpoint_id: str | None = None,
         after: tuple[str, int] = _BEFORE_ALL,
         limit: int = PAGE,
     ) -> list[EventRow]:
         """Events of some captures by capture and seq; go on `after` the (capture_id, seq) of the last one."""
-        wanted = None if types is None else list(types)
-        return await self._rows(EventRow, "events", list(capture_ids), wanted, endpoint_id, *after, limit)
+        endpoint_ids = await self._endpoint_ids(capture_ids, wanted.participant)
+        return await self._page(capture_ids, wanted, endpoint_ids, after, None, limit)
 
     async def all_events(
-        self, capture_ids: Sequence[str], *, types: Sequence[str] | None = None, endpoint_id: str | None = None
+        self, capture_ids: Sequence[str], wanted: Filter = EVERYTHING, *, through: int | None = None
     ) -> AsyncIterator[EventRow]:
-        """The same, all of them, page by page."""
-        after = _BEFORE_ALL
-        while page := await self.events(capture_ids, types=types, endpoint_id=endpoint_id, after=after):
-            for row in page:
-                yield row
-            after = (page[-1].capture_id, page[-1].seq)
+        """The same, all of them, page by page; none with a seq greater than `through`."""
+        endpoint_ids = await self._endpoint_ids(capture_ids, wanted.participant)
+        async for row in self._pages(capture_ids, wanted, endpoint_ids, _BEFORE_ALL, through):
+            yield row
+
+    async def follow(
+        self, capture_ids: Sequence[str], wanted: Filter = EVERYTHING, *, interval: float
+    ) -> AsyncIterator[EventRow]:
+        """Events that are there, then those that come, of these captures and of others that join their meeting.
+
+        Looks again after every `interval` (seconds). Ends when all captures have ended. Each capture has a position
+        of its own, since they grow at the same time.
+        """
+        known, positions = list(capture_ids), dict[str, int]()
+        while True:
+            heads = await self._rows(Head, "heads_of_meeting", known)
+            known = [head.capture_id for head in heads]
+            for head in heads:
+                position = positions.get(head.capture_id, 0)
+                if head.last_seq > position:
+                    # Names are looked up after the head, so that none is missed of an event that is passed.
+                    endpoint_ids = await self._endpoint_ids(known, wanted.participant)
+                    after = (head.capture_id, position)
+                    async for row in self._pages([head.capture_id], wanted, endpoint_ids, after, head.last_seq):
+                        yield row
+                    positions[head.capture_id] = head.last_seq
+            if all(head.ended for head in heads):
+                return
+            await asyncio.sleep(interval)
+
+    async def heads(self, capture_ids: Sequence[str] | None = None) -> list[Head]:
+        """How far captures are stored, in the order in which they began; all that there are for None."""
+        return await self._rows(Head, "heads", None if capture_ids is None else list(capture_ids))
 
     async def participants(self, capture_ids: Sequence[str]) -> list[ParticipantRow]:
         """The people that captures of one meeting saw, in order of arrival; no minute is counted twice."""
@@ -131,6 +184,41 @@ class Reader:
     async def counts(self, capture_ids: Sequence[str]) -> dict[str, int]:
         """How many events of each type; two captures of the same meeting add up."""
         return {row["type"]: row["count"] for row in await self._fetch("counts", list(capture_ids))}
+
+    async def _endpoint_ids(self, capture_ids: Sequence[str], participant: str | None) -> list[str] | None:
+        """The endpoints that `participant` names, among them the one with that id; None without one."""
+        if participant is None:
+            return None
+        wanted = _folded(participant)
+        rows = await self._fetch("names", list(capture_ids))
+        return [participant, *{row["endpoint_id"] for row in rows if _folded(row["name"]) == wanted}]
+
+    async def _pages(
+        self,
+        capture_ids: Sequence[str],
+        wanted: Filter,
+        endpoint_ids: list[str] | None,
+        after: tuple[str, int],
+        through: int | None,
+    ) -> AsyncIterator[EventRow]:
+        while page := await self._page(capture_ids, wanted, endpoint_ids, after, through, PAGE):
+            for row in page:
+                yield row
+            if len(page) < PAGE:
+                return
+            after = (page[-1].capture_id, page[-1].seq)
+
+    async def _page(
+        self,
+        capture_ids: Sequence[str],
+        wanted: Filter,
+        endpoint_ids: list[str] | None,
+        after: tuple[str, int],
+        through: int | None,
+        limit: int,
+    ) -> list[EventRow]:
+        conditions = (wanted.types, endpoint_ids, wanted.since, wanted.until, *after, through, limit)
+        return await self._rows(EventRow, "events", list(capture_ids), *conditions)
 
     async def _by_prefix(self, text: str, now: datetime | None) -> list[MeetingRow]:
         prefix = text.replace("-", "").lower()
@@ -155,3 +243,8 @@ class Reader:
             return await self._connection.fetch(sqlfiles.statement(f"queries/{name}"), *arguments)
         except database.TROUBLE as error:
             raise DatabaseUnreachable(f"PostgreSQL did not answer: {database.explain(error)}") from None
+
+
+def _folded(name: str) -> str:
+    """`name` without the differences that a reader doesn't see or mean: case, and how accents are encoded."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from meeta_bot import __version__
-from meeta_bot.cli import console, db, events, meetings, participants, record, schema, spool, timeline
+from meeta_bot.cli import console, db, events, export, meetings, participants, record, schema, spool, timeline
 from meeta_bot.errors import MeetaError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command()(meetings.meetings)
 app.command()(timeline.timeline)
 app.command()(participants.participants)
 app.command()(events.events)
+app.command()(export.export)
 app.command()(schema.schema)
 app.add_typer(db.app, name="db")
 app.add_typer(spool.app, name="spool")
@@ -51,10 +52,25 @@ app.add_typer(spool.app, name="spool")
 def main() -> None:
     """Run the command line; every error of the tree becomes one line and its exit code."""
     try:
-        app()
+        _run()
     except MeetaError as error:
         console.complain(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         console.silence_stdout()
         sys.exit(0)
+
+
+def _run() -> None:
+    """Run the command that the arguments name.
+
+    :raises BrokenPipeError: whoever reads standard output has gone. typer would make that exit code 1, and what is
+        still buffered would only be missed when the interpreter is gone.
+    """
+    try:
+        app()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        sys.stdout.flush()
+        raise

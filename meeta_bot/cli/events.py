@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -9,15 +16,36 @@ from rich.table import Table
 from rich.text import Text
 
 from meeta_bot.cli import console, reading
-from meeta_bot.queries import Reader
-from meeta_bot.rows import EventRow, event_document
+from meeta_bot.errors import UsageError
+from meeta_bot.events import CATALOG
+from meeta_bot.queries import EVERYTHING, Filter, Reader
+from meeta_bot.rows import EventRow, MeetingRow, event_document
+
+# Seconds between two looks of --follow: at once for a person, and two small look-ups a second for the database.
+FOLLOW_INTERVAL = 0.5
+
+_SUGGESTIONS = 4
+_LONGEST_PAYLOAD = 10_000  # characters of a line for persons; --json has all of them
 
 
 def events(
     meeting: console.Which = "latest",
     types: Annotated[
-        list[str] | None, typer.Option("--type", "-t", metavar="TYPE", help="Only this type; may be repeated.")
+        list[str] | None,
+        typer.Option("--type", "-t", metavar="TYPE", help="Only this type, or 'participant.*'; may be repeated."),
     ] = None,
+    participant: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|ENDPOINT_ID", help="Only about those who ever had this name, or this endpoint."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Not before this moment: ISO 8601, or 15m for so long ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Before this moment; written the same.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many, the first ones.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C or the captures have ended.")
+    ] = False,
     counts: Annotated[bool, typer.Option("--counts", help="How many there are of each type.")] = False,
     as_json: console.AsJson = False,
     database_url: console.DatabaseUrl = None,
@@ -25,41 +53,136 @@ def events(
 ) -> None:
     """Print the events of a meeting in order, one a line.
 
+    A time without a zone is local time.
+
     Examples:
 
       meeta-bot events latest --type chat.message --json
 
+      meeta-bot events weeklystandup --participant "Ada Lovelace" --since 15m --follow
+
       meeta-bot events latest --counts
     """
-    if counts:
-        _print_counts(meeting, as_json=as_json, database_url=database_url, config=config)
-        return
+    wanted = Filter(types=_types(types), participant=participant, since=_moment(since), until=_moment(until))
+    if counts and follow:
+        raise UsageError("--counts and --follow don't go together", hint="give one of them")
 
     async def work(reader: Reader) -> None:
         found = await reader.find_meeting(meeting)
-        async for row in reader.all_events(found.capture_ids, types=types):
-            if as_json:
-                console.print_json(event_document(row))
-            else:
-                typer.echo(_line(row))
+        if counts:
+            _print_counts(await _count(reader, found, wanted, limit), as_json=as_json)
+        else:
+            await _print_events(reader, found, wanted, limit, follow=follow, as_json=as_json)
 
-    reading.read(work, database_url=database_url, config=config)
+    # Ctrl-C is how following is meant to end.
+    with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
+        reading.read(work, database_url=database_url, config=config)
+
+
+# --- options ------------------------------------------------------------------------------------------------------
+
+
+def _types(given: list[str] | None) -> list[str] | None:
+    """All types that the options name; None when there are no options."""
+    return [name for text in given for name in _types_named(text)] if given else None
+
+
+def _types_named(text: str) -> list[str]:
+    """The types that `text` names: one, or all of a topic for ``topic.*``.
+
+    :raises UsageError: there is none; the hint names similar ones.
+    """
+    found = [name for name in CATALOG if name == text or (text.endswith(".*") and name.startswith(text[:-1]))]
+    if not found:
+        raise UsageError(f"There is no type of event {text!r}", hint=_similar_types(text))
+    return found
+
+
+def _similar_types(text: str) -> str:
+    known = [*CATALOG, *sorted({f"{name.partition('.')[0]}.*" for name in CATALOG})]
+    close = difflib.get_close_matches(text.lower(), known, _SUGGESTIONS)
+    close += [name for name in known if text and text.lower() in name and name not in close]
+    if not close:
+        return "`meeta-bot schema` describes every type"
+    return f"did you mean {' or '.join(close[:_SUGGESTIONS])}?"
+
+
+def _moment(text: str | None) -> datetime | None:
+    """The moment that an option names: ISO 8601, or how long ago.
+
+    :raises UsageError: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        if any(mark in text for mark in "-:T"):
+            return datetime.fromisoformat(text).astimezone(UTC)
+        return datetime.now(UTC) - timedelta(seconds=console.parse_duration(text))
+    except (ValueError, OverflowError, OSError, UsageError):
+        raise UsageError(f"{text!r} is no time", hint="write 2026-11-22T10:00:00Z, or 15m for so long ago") from None
+
+
+# --- output -------------------------------------------------------------------------------------------------------
+
+
+async def _print_events(
+    reader: Reader, found: MeetingRow, wanted: Filter, limit: int | None, *, follow: bool, as_json: bool
+) -> None:
+    if follow and found.state == "lost":
+        console.talk().print("No capture shows signs of life; waiting in case one comes back. Ctrl-C ends.")
+    printed = 0
+    async with aclosing(_rows(reader, found, wanted, limit, follow=follow)) as rows:
+        async for row in rows:
+            _print_event(row, as_json=as_json, flush=follow)
+            printed += 1
+    if not (printed or as_json or follow):
+        console.talk().print("No such events there.")
+
+
+async def _rows(
+    reader: Reader, found: MeetingRow, wanted: Filter, limit: int | None, *, follow: bool = False
+) -> AsyncGenerator[EventRow, None]:
+    """The events that are wanted, `limit` of them at most."""
+    rows: AsyncIterator[EventRow] = reader.all_events(found.capture_ids, wanted)
+    if follow:
+        rows = reader.follow(found.capture_ids, wanted, interval=FOLLOW_INTERVAL)
+    passed = 0
+    async for row in rows:
+        yield row
+        passed += 1
+        if passed == limit:
+            return
+
+
+def _print_event(row: EventRow, *, as_json: bool, flush: bool) -> None:
+    if as_json:
+        console.print_json(event_document(row))
+    else:
+        sys.stdout.write(f"{_line(row)}\n")
+    if flush:
+        sys.stdout.flush()
 
 
 def _line(row: EventRow) -> str:
     flags = " initial" if row.initial else ""
     flags += " inferred" if row.inferred else ""
-    payload = console.safe_name(row.payload or f"({row.quarantine_reason or 'erased'})", 10_000)
-    return (
-        f"{row.seq:>6} {console.iso_time(row.occurred_at)} {row.type:<28} {row.endpoint_id or '-':<10}{flags} {payload}"
-    )
+    payload = console.safe_name(row.payload or f"({row.quarantine_reason or 'erased'})", _LONGEST_PAYLOAD)
+    whom = console.safe_name(row.endpoint_id) or "-"
+    return f"{row.seq:>6} {console.iso_time(row.occurred_at)} {row.type:<28} {whom:<10}{flags} {payload}"
 
 
-def _print_counts(meeting: str, *, as_json: bool, database_url: str | None, config: console.ConfigFile) -> None:
-    async def work(reader: Reader) -> dict[str, int]:
-        return await reader.counts((await reader.find_meeting(meeting)).capture_ids)
+async def _count(reader: Reader, found: MeetingRow, wanted: Filter, limit: int | None) -> dict[str, int]:
+    """How many there are of each type. Without conditions an index answers."""
+    if wanted == EVERYTHING and limit is None:
+        return await reader.counts(found.capture_ids)
+    numbers: Counter[str] = Counter()
+    async with aclosing(_rows(reader, found, wanted, limit)) as rows:
+        async for row in rows:
+            numbers[row.type] += 1
+    return dict(sorted(numbers.items()))
 
-    found = reading.read(work, database_url=database_url, config=config)
+
+def _print_counts(found: dict[str, int], *, as_json: bool) -> None:
     if as_json:
         console.print_json(found)
         return

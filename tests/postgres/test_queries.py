@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from meeta_bot import queries, settings
 from meeta_bot.errors import Ambiguous, NotFound
-from meeta_bot.events import CaptureGap, EndReason, GapCause, Lost, json_schema
+from meeta_bot.events import CaptureGap, EndReason, GapCause, Lost, ParticipantRenamed, json_schema
+from meeta_bot.queries import Filter
 from meeta_bot.rows import event_document, iso
 from tests.postgres.samples import (
     BEGAN_MS,
@@ -117,9 +119,9 @@ async def test_events_by_page_type_and_endpoint(database_url: str) -> None:
         assert [(row.capture_id, row.seq) for row in await reader.events(ids)] == expected
         after = expected[6]
         assert [(row.capture_id, row.seq) for row in await reader.events(ids, after=after, limit=2)] == expected[7:9]
-        types = await reader.events(ids, types=["participant.left", "capture.started"])
+        types = await reader.events(ids, Filter(types=["participant.left", "capture.started"]))
         assert [row.seq for row in types] == [1, 1, 2]
-        assert [row.seq async for row in reader.all_events(ids, endpoint_id="e1")] == [2, 4, 6, 8, 2]
+        assert [row.seq async for row in reader.all_events(ids, Filter(participant="e1"))] == [2, 4, 6, 8, 2]
         assert await reader.events([]) == []
 
 
@@ -171,3 +173,86 @@ async def test_people_visits_gaps_and_quarantine(database_url: str) -> None:
         [held] = await reader.quarantine(ids)
         assert (held.seq, held.kind, held.digest) == (5, "refused", batch[4].digest)
         assert event_document((await reader.events(ids))[4])["payload"] is None
+
+
+async def test_events_of_a_participant_by_every_name_and_by_id(database_url: str) -> None:
+    renamed = ParticipantRenamed(old_name="Grace", new_name="Zo\u00eb STRASSE")
+    one = seal_all(
+        [started(), joined(1, "a", "Ada"), joined(2, "b", "Grace"), happening(renamed, 3, "b"), left(4, "b")]
+    )
+    two = seal_all([started(), joined(5, "b", None), joined(6, "c", "ADA"), left(7, "a")])
+    await write(database_url, one, two)
+    ids = [one[0].capture_id, two[0].capture_id]
+    async with queries.reading(database_url, SETTINGS) as reader:
+
+        async def found(participant: str) -> list[tuple[str, int]]:
+            return sorted(
+                [(row.capture_id, row.seq) async for row in reader.all_events(ids, Filter(participant=participant))]
+            )
+
+        of_b = sorted([*((ids[0], seq) for seq in (3, 4, 5)), (ids[1], 2)])
+        for name in ("b", "Grace", "GRACE", "zoe\u0308 stra\u00dfe"):
+            assert await found(name) == of_b
+        assert await found("ada") == sorted([(ids[0], 2), (ids[1], 3), (ids[1], 4)])
+        for name in ("B", "Ad", "", "%", "Person"):
+            assert await found(name) == []
+
+
+async def test_events_between_two_moments(database_url: str) -> None:
+    batch = seal_all([started(), *(joined(n * 1000, f"e{n}") for n in range(1, 6))])
+    await write(database_url, batch)
+    ids, second = [batch[0].capture_id], timedelta(seconds=1)
+    async with queries.reading(database_url, SETTINGS) as reader:
+        for wanted, seqs in (
+            (Filter(since=NOW + 2 * second), [3, 4, 5, 6]),
+            (Filter(until=NOW + 2 * second), [1, 2]),
+            (Filter(since=NOW + second, until=NOW + 3 * second, participant="e2"), [3]),
+            (Filter(since=NOW + second, types=["capture.started"]), []),
+        ):
+            assert [row.seq for row in await reader.events(ids, wanted)] == seqs
+        assert [row.seq async for row in reader.all_events(ids, through=2)] == [1, 2]
+
+
+async def test_heads_say_how_far_captures_are_stored(database_url: str) -> None:
+    running, over = seal_all([started("a"), joined(1, "a")]), seal_all([started("b"), joined(1, "a"), ended(5)])
+    await write(database_url, running, over)
+    async with queries.reading(database_url, SETTINGS) as reader:
+        heads = {head.capture_id: (head.last_seq, head.event_count, head.ended) for head in await reader.heads()}
+        assert heads == {running[0].capture_id: (2, 2, False), over[0].capture_id: (3, 3, True)}
+        assert [head.last_seq for head in await reader.heads([over[0].capture_id])] == [3]
+        assert await reader.heads([]) == []
+
+
+async def test_following_goes_on_with_every_capture_until_all_have_ended(database_url: str) -> None:
+    older = seal_all([started(), identified(1), ended(2)], capture_id(BEGAN_MS - 1))
+    known = seal_all([started(), identified(1), joined(2, "a"), joined(3, "b"), ended(4)], capture_id(BEGAN_MS))
+    names = {older[0].capture_id: "older", known[0].capture_id: "known"}
+    await write(database_url, known[:1])
+    async with queries.reading(database_url, SETTINGS) as reader:
+        rows = reader.follow([known[0].capture_id], interval=0.01)
+
+        async def following(count: int) -> list[tuple[str, int]]:
+            seen = [await anext(rows) for _ in range(count)]
+            return [(names[row.capture_id], row.seq) for row in seen]
+
+        assert await following(1) == [("known", 1)]
+        await write(database_url, known[1:3])
+        assert await following(2) == [("known", 2), ("known", 3)]
+        await write(database_url, older[:2])
+        assert await following(2) == [("older", 1), ("older", 2)]
+        await write(database_url, known[3:])
+        assert await following(2) == [("known", 4), ("known", 5)]
+        await write(database_url, older[2:])
+        assert [(names[row.capture_id], row.seq) async for row in rows] == [("older", 3)]
+
+
+async def test_following_a_participant_misses_nothing_of_who_comes_later(database_url: str) -> None:
+    batch = seal_all([started(), joined(1, "a", "Ada"), joined(2, "b", "Bo"), left(3, "a"), left(4, "b"), ended(5)])
+    await write(database_url, batch[:1])
+    async with queries.reading(database_url, SETTINGS) as reader:
+        rows = reader.follow([batch[0].capture_id], Filter(participant="bo"), interval=0.01)
+        waiting = asyncio.ensure_future(anext(rows))
+        await write(database_url, batch[1:3])
+        assert (await waiting).seq == 3
+        await write(database_url, batch[3:])
+        assert [row.seq async for row in rows] == [5]
