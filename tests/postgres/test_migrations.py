@@ -76,10 +76,10 @@ async def test_changed_file_is_refused(own_database_url: str) -> None:
 
 
 async def test_failing_migration_is_rolled_back_whole(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = (2, "0002_broken", "CREATE TABLE meeta.half (); SELECT 1 / 0;")
+    broken = (9000, "9000_broken", "CREATE TABLE meeta.half (); SELECT 1 / 0;")
     real = sqlfiles.migrations()
     monkeypatch.setattr(sqlfiles, "migrations", lambda: [*real, broken])
-    with pytest.raises(DatabaseError, match="0002_broken failed and was rolled back: division by zero"):
+    with pytest.raises(DatabaseError, match="9000_broken failed and was rolled back: division by zero"):
         await migrations.upgrade(empty_url, SETTINGS)
     assert await fetch(empty_url, "SELECT to_regclass('meeta.half') AS half") == [{"half": None}]
     assert (await migrations.status(empty_url, SETTINGS)).applied == NAMES

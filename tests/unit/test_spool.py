@@ -160,6 +160,18 @@ async def test_a_second_process_takes_a_spool_of_its_own(tmp_path: Path) -> None
     await second.close()
 
 
+async def test_a_damaged_spool_keeps_nobody_from_recording_and_is_left_as_it_is(tmp_path: Path) -> None:
+    damaged = tmp_path / "1/events.sqlite3"
+    damaged.parent.mkdir()
+    content = b"this is no database, but quite long " * 200
+    damaged.write_bytes(content)
+    spool = spools.acquire(tmp_path, settings())
+    assert spool.directory.name == "2"
+    assert list(spools.adopt(tmp_path, settings())) == []
+    assert damaged.read_bytes() == content
+    await spool.close()
+
+
 async def test_only_spools_whose_owner_is_gone_are_adopted(tmp_path: Path) -> None:
     owned, left = spools.acquire(tmp_path, settings()), spools.acquire(tmp_path, settings())
     await left.append("c", append(1, 2, capture_id="c"))
