@@ -18,7 +18,7 @@ import pytest_asyncio
 from tests.e2e.recorder_process import run
 from tests.postgres.servers import VERSIONS, Server
 from tests.stack.client import Stack
-from tests.stack.participant import ParticipantBrowser
+from tests.stack.participant import Participant, ParticipantBrowser
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,34 @@ async def stack() -> AsyncIterator[Stack]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def people() -> AsyncIterator[ParticipantBrowser]:
+async def participant_browser() -> AsyncIterator[ParticipantBrowser]:
     async with ParticipantBrowser.start() as browser:
         yield browser
+
+
+class People:
+    """The participants of one test; Chromium has only so many microphones to give."""
+
+    def __init__(self, browser: ParticipantBrowser) -> None:
+        self._browser = browser
+        self._opened: list[Participant] = []
+
+    async def participant(self, room_url: str) -> Participant:
+        """Somebody who has opened the room's page; leaves it at the end of the test."""
+        participant = await self._browser.participant(room_url)
+        self._opened.append(participant)
+        return participant
+
+    async def close(self) -> None:
+        for participant in self._opened:
+            await participant.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def people(participant_browser: ParticipantBrowser) -> AsyncIterator[People]:
+    found = People(participant_browser)
+    yield found
+    await found.close()
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.e2e.conftest import People
 from tests.stack.client import Stack
-from tests.stack.participant import Action, Participant, ParticipantBrowser
+from tests.stack.participant import Action, Participant
 
 NAMES = ("Ada", "Grace \u202e<b>", "Linus 🎈", "Katherine")
 
@@ -44,15 +45,15 @@ class Script:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
 
-    async def open(self, browser: ParticipantBrowser, url: str) -> None:
+    async def open(self, browser: People, url: str) -> None:
         """The first one comes, and is the moderator."""
         await self._arrive(browser, url, NAMES[:1])
 
-    async def fill(self, browser: ParticipantBrowser, url: str) -> None:
+    async def fill(self, browser: People, url: str) -> None:
         """The others come."""
         await self._arrive(browser, url, NAMES[1:])
 
-    async def _arrive(self, browser: ParticipantBrowser, url: str, names: Sequence[str]) -> None:
+    async def _arrive(self, browser: People, url: str, names: Sequence[str]) -> None:
         """Every other one as clients of 2021 did."""
         for number, name in enumerate(names, start=len(self.people)):
             participant = await browser.participant(url)
@@ -112,6 +113,8 @@ class Script:
     async def end(self) -> None:
         """The moderator throws one out; the others leave, the moderator last."""
         first, victim, *others = (person.participant for person in self.people)
+        # What the victim did last must have reached the server before the kick does, over another connection.
+        await victim.send_chat("my last words")
         await first.kick(victim.endpoint_id, "the script says so")
         for participant in (*others, first):
             await participant.leave()

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import People
 from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording
 from tests.stack.client import Shape, Stack
-from tests.stack.participant import ParticipantBrowser
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -71,7 +71,7 @@ async def test_the_inlined_page_of_docker_deployments_is_joined_and_its_applicat
 
 
 async def test_a_locked_room_is_entered_with_the_password_only(
-    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+    stack: Stack, people: People, newest_database: str, tmp_path: Path
 ) -> None:
     url = stack.room_url("locked-room")
     ada = await people.participant(url)
@@ -93,7 +93,7 @@ async def test_a_locked_room_is_entered_with_the_password_only(
 
 
 async def test_the_bot_waits_in_a_lobby_until_it_is_let_in(
-    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+    stack: Stack, people: People, newest_database: str, tmp_path: Path
 ) -> None:
     url = stack.room_url("lobby-room")
     ada = await people.participant(url)
@@ -110,7 +110,7 @@ async def test_the_bot_waits_in_a_lobby_until_it_is_let_in(
 
 
 async def test_a_bot_that_is_removed_says_so_and_ends(
-    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+    stack: Stack, people: People, newest_database: str, tmp_path: Path
 ) -> None:
     url = stack.room_url("no-bots-room")
     ada = await people.participant(url)
@@ -125,7 +125,7 @@ async def test_a_bot_that_is_removed_says_so_and_ends(
 
 
 async def test_the_end_of_a_meeting_ends_the_capture(
-    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+    stack: Stack, people: People, newest_database: str, tmp_path: Path
 ) -> None:
     url = stack.room_url("ended-room")
     ada = await people.participant(url)

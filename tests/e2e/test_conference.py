@@ -15,11 +15,10 @@ import pytest
 from meeta_bot import chain
 from meeta_bot.events import json_schema
 from meeta_bot.rows import EventRow, envelope, event_document
-from tests.e2e.conftest import Deployment
+from tests.e2e.conftest import Deployment, People
 from tests.e2e.recorder_process import folder_for_spool, reading, recording, run
 from tests.e2e.script import NAMES, Script, expected_facts, recorded_facts
 from tests.postgres.servers import Server
-from tests.stack.participant import ParticipantBrowser
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,7 +32,7 @@ async def _stored(url: str) -> list[EventRow]:
 
 
 async def test_every_act_of_every_participant_is_recorded_once_and_in_order(
-    deployment: Deployment, people: ParticipantBrowser, server: Server, tmp_path: Path
+    deployment: Deployment, people: People, server: Server, tmp_path: Path
 ) -> None:
     seed = int(os.environ.get("MEETA_TEST_SEED", secrets.randbelow(2**31)))
     print(f"MEETA_TEST_SEED={seed}")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import People
 from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording, run
 from tests.stack.client import Stack
-from tests.stack.participant import ParticipantBrowser
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -65,7 +65,7 @@ async def test_a_focus_that_never_answers_ends_at_the_join_deadline(
 
 @pytest.mark.parametrize(("process", "reason"), [("renderer", "page_crashed"), ("browser", "browser_crashed")])
 async def test_a_crash_ends_the_capture_and_keeps_what_was_seen(
-    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path, process: str, reason: str
+    stack: Stack, people: People, newest_database: str, tmp_path: Path, process: str, reason: str
 ) -> None:
     url = stack.room_url(f"crash-{process}")
     ada = await people.participant(url)
@@ -82,7 +82,7 @@ async def test_a_crash_ends_the_capture_and_keeps_what_was_seen(
 
 
 async def test_a_short_cut_of_signalling_is_no_end_and_loses_nothing(
-    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+    stack: Stack, people: People, newest_database: str, tmp_path: Path
 ) -> None:
     url = stack.room_url("short-cut")
     ada = await people.participant(url)

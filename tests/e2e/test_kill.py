@@ -15,9 +15,10 @@ import pytest
 
 from meeta_bot.events import SealedEvent
 from meeta_bot.rows import EventRow
+from tests.e2e.conftest import People
 from tests.e2e.recorder_process import LOG_TIMEOUT, folder_for_spool, reading, recording, run
 from tests.stack.client import Stack
-from tests.stack.participant import Participant, ParticipantBrowser
+from tests.stack.participant import Participant
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -58,7 +59,7 @@ def _spooled(data_directory: Path) -> tuple[dict[str, int], list[SealedEvent]]:
 
 
 async def test_a_recorder_that_is_killed_in_a_burst_loses_nothing_that_was_on_disk(
-    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+    stack: Stack, people: People, newest_database: str, tmp_path: Path
 ) -> None:
     url = stack.room_url("killed-in-a-burst")
     person = await people.participant(url)
@@ -103,7 +104,7 @@ async def _same_meeting_again(person: Participant, url: str, database_url: str, 
 
 
 async def test_a_database_that_is_away_is_said_and_waited_for(
-    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+    stack: Stack, people: People, newest_database: str, tmp_path: Path
 ) -> None:
     url = stack.room_url("database-away")
     person = await people.participant(url)
@@ -129,7 +130,7 @@ async def test_a_database_that_is_away_is_said_and_waited_for(
 
 
 async def test_the_second_signal_stops_at_once_and_loses_nothing(
-    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+    stack: Stack, people: People, newest_database: str, tmp_path: Path
 ) -> None:
     url = stack.room_url("twice")
     person = await people.participant(url)
@@ -155,7 +156,7 @@ async def test_the_second_signal_stops_at_once_and_loses_nothing(
 
 
 async def test_the_embedded_database_that_is_killed_comes_back_while_the_recording_goes_on(
-    stack: Stack, people: ParticipantBrowser, data: dict[str, str]
+    stack: Stack, people: People, data: dict[str, str]
 ) -> None:
     url = stack.room_url("embedded-killed")
     person = await people.participant(url)
@@ -177,7 +178,7 @@ async def test_the_embedded_database_that_is_killed_comes_back_while_the_recordi
 
 
 async def test_one_process_records_many_rooms_and_keeps_them_apart(
-    stack: Stack, people: ParticipantBrowser, newest_database: str, tmp_path: Path
+    stack: Stack, people: People, newest_database: str, tmp_path: Path
 ) -> None:
     rooms = ("many-one", "many-two", "many-three")
     urls = [stack.room_url(room) for room in rooms]

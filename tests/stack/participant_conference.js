@@ -14,7 +14,8 @@ window.stackConference = (() => {
     const UNWATCHED_EVENTS = [ 'conference.audioLevelsChanged' ];
 
     /** What the person holds: connection, conference, own tracks by what they are used for. */
-    const own = { connection: null, conference: null, tracks: {}, name: '', joined: false, moderator: false, reported: null };
+    const own = { connection: null, conference: null, tracks: {}, name: '', joined: false, moderator: false };
+    const mutedStates = new WeakMap(); // own track → what was last reported
 
     const lastPresence = new Map();
     let waiters = [];
@@ -212,7 +213,6 @@ window.stackConference = (() => {
         });
         conference.on(events.TRACK_MUTE_CHANGED, (track, actor) => {
             if (track.isLocal()) {
-                own.reported = track;
                 reportMute(track, actor);
             }
         });
@@ -226,10 +226,14 @@ window.stackConference = (() => {
         });
     }
 
+    /** Conference and track both tell of a mute, in an order that changes when a track is replaced: the first one counts. */
     function reportMute(track, actor) {
-        const state = track.isMuted() ? 'muted' : 'unmuted';
+        const muted = track.isMuted();
 
-        action(`${track.getType()}_${state}`, { by: actor?.getId() ?? null });
+        if (mutedStates.get(track) !== muted) {
+            mutedStates.set(track, muted);
+            action(`${track.getType()}_${muted ? 'muted' : 'unmuted'}`, { by: actor?.getId() ?? null });
+        }
     }
 
     /**
@@ -237,12 +241,7 @@ window.stackConference = (() => {
      * track itself tells, though not by whom. Call it after the track was added, so that the conference tells first.
      */
     function watchTrack(track) {
-        track.addEventListener(JitsiMeetJS.events.track.TRACK_MUTE_CHANGED, () => {
-            if (own.reported !== track) {
-                reportMute(track, null);
-            }
-            own.reported = null;
-        });
+        track.addEventListener(JitsiMeetJS.events.track.TRACK_MUTE_CHANGED, () => reportMute(track, null));
     }
 
     function joined() {
