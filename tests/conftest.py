@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -44,6 +45,14 @@ def _logs_as_they_were() -> Iterator[None]:
     """What a test did to the process's one logging configuration is no other test's business."""
     yield
     structlog.reset_defaults()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What only root does differently is no test of an ordinary user's: it is left out there, not skipped."""
+    if os.geteuid() != 0:
+        left_out = [item for item in items if item.get_closest_marker("as_root")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -303,7 +303,7 @@ async def test_interrupted_initdb_is_begun_again(bare: Settings) -> None:
         assert len(await fetch(url, "SELECT 1")) == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
+@pytest.mark.as_root
 async def test_binaries_that_the_server_user_cannot_reach_are_copied(
     options: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,7 +316,7 @@ async def test_binaries_that_the_server_user_cannot_reach_are_copied(
         assert len(await fetch(url, "SELECT 1")) == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
+@pytest.mark.as_root
 async def test_data_directory_that_the_server_user_cannot_enter(bare: Settings) -> None:
     bare.data_directory.chmod(0o700)
     with pytest.raises(EmbeddedDatabaseError, match="can't enter"):
@@ -324,7 +324,7 @@ async def test_data_directory_that_the_server_user_cannot_enter(bare: Settings) 
             pass
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs all the other tests")
+@pytest.mark.as_root
 def test_as_an_ordinary_user(bare: Settings) -> None:
     """The same for somebody who is not root, and may not even read this interpreter."""
     nobody = pwd.getpwnam("nobody")
