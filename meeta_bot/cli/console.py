@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import unicodedata
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,11 +88,6 @@ def safe_name(name: str | None, longest: int = _LONGEST_NAME) -> str:
 def local_time(moment: datetime | None, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
     """A point in time as the user's clock shows it."""
     return "" if moment is None else moment.astimezone().strftime(pattern)
-
-
-def iso_time(moment: datetime | None) -> str | None:
-    """A point in time for programs: UTC with milliseconds."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def duration(milliseconds: float | None) -> str:

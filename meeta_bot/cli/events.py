@@ -19,7 +19,7 @@ from meeta_bot.cli import console, reading
 from meeta_bot.errors import UsageError
 from meeta_bot.events import CATALOG
 from meeta_bot.queries import EVERYTHING, Filter, Reader
-from meeta_bot.rows import EventRow, MeetingRow, event_document
+from meeta_bot.rows import EventRow, MeetingRow, event_document, iso
 
 # Seconds between two looks of --follow: at once for a person, and two small look-ups a second for the database.
 FOLLOW_INTERVAL = 0.5
@@ -168,7 +168,7 @@ def _line(row: EventRow) -> str:
     flags += " inferred" if row.inferred else ""
     payload = console.safe_name(row.payload or f"({row.quarantine_reason or 'erased'})", _LONGEST_PAYLOAD)
     whom = console.safe_name(row.endpoint_id) or "-"
-    return f"{row.seq:>6} {console.iso_time(row.occurred_at)} {row.type:<28} {whom:<10}{flags} {payload}"
+    return f"{row.seq:>6} {iso(row.occurred_at)} {row.type:<28} {whom:<10}{flags} {payload}"
 
 
 async def _count(reader: Reader, found: MeetingRow, wanted: Filter, limit: int | None) -> dict[str, int]:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meeta_bot.cli import console, reading
-from meeta_bot.rows import MeetingRow, milliseconds
+from meeta_bot.rows import MeetingRow, iso, milliseconds
 
 _STATE_STYLES = {"recording": "green", "lost": "red"}
 
@@ -50,14 +50,14 @@ def document(row: MeetingRow) -> dict[str, object]:
         "deployment": row.deployment,
         "room": row.room,
         "subject": row.subject,
-        "started_at": console.iso_time(row.started_at),
-        "ended_at": console.iso_time(row.ended_at),
+        "started_at": iso(row.started_at),
+        "ended_at": iso(row.ended_at),
         "duration_ms": length_ms(row),
         "end_reason": row.end_reason,
         "host_name": row.host_name,
         "host_endpoint_id": row.host_endpoint_id,
         "server_meeting_id": row.server_meeting_id,
-        "created_at": console.iso_time(row.created_at),
+        "created_at": iso(row.created_at),
         "people": row.people,
         "events": row.event_count,
     }

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from meeta_bot.cli import console, reading
 from meeta_bot.queries import Reader
-from meeta_bot.rows import ParticipantRow
+from meeta_bot.rows import ParticipantRow, iso
 
 
 def participants(
@@ -46,8 +46,8 @@ def document(row: ParticipantRow) -> dict[str, object]:
         "kind": row.kind,
         "user_id": row.user_id,
         "endpoint_ids": row.endpoint_ids,
-        "first_joined_at": console.iso_time(row.first_joined_at),
-        "last_seen_at": console.iso_time(row.last_seen_at),
+        "first_joined_at": iso(row.first_joined_at),
+        "last_seen_at": iso(row.last_seen_at),
         "present": row.present,
         "visits": row.visits,
         "duration_ms": row.duration_ms,

@@ -39,7 +39,6 @@ class Script:
     seed: int
     room: str
     people: list[Person] = field(default_factory=list)
-    room_facts: list[Fact] = field(default_factory=list)
     speakers: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
