@@ -192,6 +192,10 @@ window.stackConference = (() => {
         const { conference } = own;
 
         conference.on(events.CONFERENCE_JOINED, () => {
+            // In December 2021 the echo of an own presence that arrives while leaving is taken for another arrival.
+            if (own.joined || !endpointId()) {
+                return;
+            }
             own.joined = true;
             action('joined', { name: own.name, room: roomName() });
         });
@@ -269,20 +273,29 @@ window.stackConference = (() => {
     }
 
     /**
-     * Later libraries announce their sources when the media session is accepted, and not while they are alone: who mutes
-     * before that was never seen unmuted.
+     * Sources are announced when the media session is accepted, and not while one is alone: who mutes before that was
+     * never seen unmuted, for the library then leaves the mute out, too.
      */
     async function untilAnnounced(count) {
         const deadline = Date.now() + CONFIRMATION_TIMEOUT_MS;
-        const sources = () => own.conference.room.presMap.nodes.find(node => node.tagName === 'SourceInfo')?.value ?? '{}';
 
-        while (sendsSeveralVideos() && own.conference.getParticipants().length
-            && Object.keys(JSON.parse(sources())).length < count) {
+        while (own.conference.getParticipants().length && announcedSources() < count) {
             if (Date.now() > deadline) {
                 throw new Error(`the tracks were not announced in ${CONFIRMATION_TIMEOUT_MS} ms`);
             }
             await new Promise(resolve => setTimeout(resolve, 20));
         }
+    }
+
+    /** How many sources this participant's own presence names; clients without SourceInfo have an element for each kind. */
+    function announcedSources() {
+        const { nodes } = own.conference.room.presMap;
+
+        if (sendsSeveralVideos()) {
+            return Object.keys(JSON.parse(nodes.find(node => node.tagName === 'SourceInfo')?.value ?? '{}')).length;
+        }
+
+        return nodes.filter(node => [ 'audiomuted', 'videomuted' ].includes(node.tagName)).length;
     }
 
     function heldTrack(use) {

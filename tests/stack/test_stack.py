@@ -160,6 +160,18 @@ async def test_mute_of_an_older_client_is_in_its_own_elements(meeting: Meeting) 
     assert not [event for event in meeting.alice.events if event.name == "presence.SourceInfo" and event.args[0] == bob]
 
 
+async def test_who_mutes_right_after_joining_was_seen_unmuted_before(meeting: Meeting, open_page: Open) -> None:
+    hasty = await open_page("Meeting")
+    await hasty.join("Hasty", source_names=False)
+    await hasty.mute_audio()
+    seen = (hasty.endpoint_id, "true")
+    await meeting.alice.wait_for_event("presence.audiomuted", lambda who, value: (who, value) == seen)
+    told = [event.args for event in meeting.alice.events if event.name == "presence.audiomuted"]
+    values = [value for who, value in told if who == hasty.endpoint_id]
+    assert values == ["false", "true"]
+    await hasty.leave()
+
+
 async def test_screen_share_is_in_presence(meeting: Meeting) -> None:
     seen = len(meeting.bob.events)
     await meeting.alice.start_screen_share()
