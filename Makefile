@@ -61,6 +61,10 @@ fast-tests: setup-test ## Unit tests, tapes and PostgreSQL tests
 browser-tests: setup-test ## The local stack and the end-to-end tests, in real Chromium
 	$(python) -m pytest tests/stack tests/e2e
 
+.PHONY: bench
+bench: setup-test ## Measure speed and memory, and write docs/performance.md (about half an hour)
+	$(python) -m scripts.bench --keep
+
 .PHONY: format
 format: setup-test ## Rewrite Python files in the project's style
 	$(python) -m ruff check --fix .
