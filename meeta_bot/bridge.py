@@ -117,6 +117,7 @@ class PageBridge:
         self._channels: dict[str, Channel] = {}
         self._acknowledged: dict[str, int] = {}
         self._due: set[str] = set()
+        self._shut: set[str] = set()  # conferences whose last words may still be on their way
         self._wake = asyncio.Event()
         self._acknowledger: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[Any]] = set()
@@ -142,6 +143,12 @@ class PageBridge:
         channel = Channel(self, conference, self._settings.bridge_queue_batches)
         self._channels[conference] = channel
         return channel
+
+    def shut(self, conference: str) -> None:
+        """Take nothing more from a conference: its capture is over."""
+        self._channels.pop(conference, None)
+        self._acknowledged.pop(conference, None)
+        self._shut.add(conference)
 
     def calibrate(self, now: float, before_ms: float, after_ms: float) -> None:
         """Learn how the page's ``performance.now()`` relates to our monotonic clock, read before and after it."""
@@ -177,7 +184,8 @@ class PageBridge:
             return
         try:
             batch = decode_batch(event["payload"])
-            self._channels[batch.conference].offer(batch)
+            if batch.conference not in self._shut:
+                self._channels[batch.conference].offer(batch)
         except (msgspec.DecodeError, KeyError) as error:
             self.malformed += 1
             _log.warning("a page sent what is no batch", problem=f"{type(error).__name__}: {error}"[:200])
@@ -188,8 +196,8 @@ class PageBridge:
             await self._wake.wait()
             self._wake.clear()
             due, self._due = self._due, set()
-            calls = (f"meetaBot.acknowledge({_js(key)}, {self._acknowledged[key]})" for key in due)
-            await self._evaluate(";".join(calls))
+            known = [(key, self._acknowledged[key]) for key in due if key in self._acknowledged]
+            await self._evaluate(";".join(f"meetaBot.acknowledge({_js(key)}, {seq})" for key, seq in known))
 
     async def _evaluate(self, expression: str) -> None:
         # A page that is gone or hangs needs no acknowledgement; its recorder learns of it elsewhere.

@@ -51,11 +51,10 @@ class _Look(msgspec.Struct):
     config: bool
     library: bool
     now: float
-    page_load: str
 
 
 class ConferencePage:
-    """One page with the hook in it. ``on_gone`` is called once if it crashes."""
+    """One page with the hook in it, for any number of rooms of one deployment. ``on_gone`` is called if it crashes."""
 
     def __init__(self, page: Page, clock: Clock, settings: Settings, on_gone: Callable[[], None]) -> None:
         self._page = page
@@ -63,7 +62,6 @@ class ConferencePage:
         self._settings = settings
         self._devtools: CDPSession | None = None
         self._bridge: PageBridge | None = None
-        self.page_load: str | None = None
         page.on("crash", lambda _page: on_gone())
 
     async def load(self, address: RoomAddress) -> None:
@@ -122,7 +120,6 @@ class ConferencePage:
         before_ms = self._clock.monotonic_ms()
         look = msgspec.convert(await self._call("meetaBot.look()"), _Look)
         self.bridge.calibrate(look.now, before_ms, self._clock.monotonic_ms())
-        self.page_load = look.page_load
         if not look.library:
             raise _no_library(address, status, look)
         await self._call(f"meetaBot.configure({_js(limits)})")
@@ -164,6 +161,11 @@ class ConferencePage:
         """Leave; returns when the room has confirmed or the deadline is over."""
         with contextlib.suppress(PageError):
             await self._call(f"meetaBot.leave({_js(conference)})", within=self._settings.leave_timeout)
+
+    def forget(self, conference: str) -> None:
+        """Nothing more is wanted of a conference that was left, not even what it may still say."""
+        self.bridge.call(f"meetaBot.forget({_js(conference)})")
+        self.bridge.shut(conference)
 
     async def close(self) -> None:
         """Close the page. Safe to call twice and after a crash."""

@@ -18,13 +18,13 @@ import uuid_utils
 
 from meeta_bot import __version__, admission, events
 from meeta_bot.bridge import Channel, PageMessage
-from meeta_bot.browser import Chromium
 from meeta_bot.clock import Clock
-from meeta_bot.conference import ConferencePage, PageNotLoaded
+from meeta_bot.conference import PageNotLoaded
 from meeta_bot.errors import BrowserError, PageError, SpoolError
 from meeta_bot.events import EndReason, Event
 from meeta_bot.logs import get_logger
 from meeta_bot.normalize import Message, State, normalize
+from meeta_bot.pages import Pages, Seat
 from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
 from meeta_bot.spool import Append, OpenCapture, Position, Spool
@@ -54,16 +54,15 @@ class End(NamedTuple):
 class Recorder:
     """Records one room once. Make one per capture; :meth:`run` does everything."""
 
-    def __init__(
-        self, address: RoomAddress, chromium: Chromium, spool: Spool, settings: Settings, clock: Clock
-    ) -> None:
+    def __init__(self, address: RoomAddress, pages: Pages, spool: Spool, settings: Settings, clock: Clock) -> None:
         self.address = address
         self.capture_id = str(uuid_utils.uuid7())
         self.phase = Phase.STARTING
         self.last_event: Event | None = None
         self.position = Position()
         self.end: End | None = None
-        self._chromium = chromium
+        self.settled = asyncio.Event()  # in the room, waiting to be let in, or over: joining takes no more work
+        self._pages = pages
         self._spool = spool
         self._settings = settings
         self._clock = clock
@@ -73,7 +72,7 @@ class Recorder:
         self._ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._in_room = asyncio.Event()
         self._page_is_empty = asyncio.Event()
-        self._page: ConferencePage | None = None
+        self._seat: Seat | None = None
         self._channel: Channel | None = None
         self.state = State(
             capture_id=self.capture_id,
@@ -101,8 +100,9 @@ class Recorder:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._page is not None:
-                await self._page.close()
+            if self._seat is not None:
+                await self._seat.vacate()
+            self.settled.set()
         try:
             await self._last_events(end)
         except SpoolError as error:  # the next process that opens this spool writes the end
@@ -130,14 +130,10 @@ class Recorder:
     async def _attend(self) -> None:
         try:
             self.phase = Phase.LOADING
-            self._page = ConferencePage(
-                await self._chromium.new_page(), self._clock, self._settings, self._page_crashed
-            )
-            await self._page.load(self.address)
+            self._seat = await self._pages.take(self.address, self.capture_id, self._page_crashed)
             self.phase = Phase.JOINING
             password = self._settings.room_password
-            self._channel = await self._page.join(
-                self.capture_id,
+            self._channel = await self._seat.join(
                 self.address,
                 name=self._settings.bot_name,
                 password=password.get_secret_value() if password else None,
@@ -178,11 +174,11 @@ class Recorder:
                 self.stop(EndReason.LOBBY_TIMEOUT, f"not let in after {self._settings.lobby_timeout:g} s")
 
     async def _leave(self, end: End) -> None:
-        if self._page is None or self._channel is None or end.reason is EndReason.PAGE_CRASHED:
+        if self._seat is None or self._channel is None or end.reason is EndReason.PAGE_CRASHED:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.leave_timeout):
-                await self._page.leave(self.capture_id)
+                await self._seat.leave()
                 await self._page_is_empty.wait()
 
     def _page_crashed(self) -> None:
@@ -232,16 +228,15 @@ class Recorder:
         """Normalize, store and acknowledge what a page said."""
         messages = [self._from_page(message) for message in fresh]
         found = await self._record(messages, page_load=channel.page_load, page_seq=fresh[-1].page_seq)
-        if self._page is not None:
-            self._page.bridge.acknowledge(channel.conference, fresh[-1].page_seq)
+        if self._seat is not None:
+            self._seat.acknowledge(fresh[-1].page_seq)
         for event in found:
             self._react(event)
         if fresh[-1].origin == LAST_WORD:
             self._page_is_empty.set()
 
     def _from_page(self, message: PageMessage) -> Message:
-        bridge = self._page.bridge if self._page else None
-        monotonic_ms = bridge.monotonic_ms(message.now) if bridge else self._clock.monotonic_ms()
+        monotonic_ms = self._seat.monotonic_ms(message.now) if self._seat else self._clock.monotonic_ms()
         return Message(
             # A page may say what it likes, but not in the recorder's name.
             origin=f"page.{message.origin}" if message.origin.startswith("recorder.") else message.origin,
@@ -295,12 +290,14 @@ class Recorder:
         if isinstance(payload, events.ConferenceJoined):
             self.phase = Phase.IN_ROOM
             self._in_room.set()
+            self.settled.set()
             self._log.info("in the room", participants=payload.roster_size)
         elif isinstance(payload, events.CaptureLobbyWaiting):
             self.phase = Phase.LOBBY
+            self.settled.set()
             self._log.info("waiting in the lobby")
-            if self._page is not None:
-                self._page.knock(self.capture_id, self._settings.bot_name)
+            if self._seat is not None:
+                self._seat.knock(self._settings.bot_name)
         elif isinstance(payload, events.CaptureHookInstalled) and payload.unknown_events:
             self._log.info("the library can emit events without a type here", events=len(payload.unknown_events))
         else:

@@ -33,6 +33,11 @@ class RoomAddress(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"RoomAddress({self.url!r})"
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """The same for all addresses of one room."""
+        return self.deployment, self.room
+
 
 def parse(text: str) -> RoomAddress:
     """Take `text` apart.

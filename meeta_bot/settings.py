@@ -7,13 +7,15 @@ Durations are seconds unless the name says otherwise; sizes are bytes.
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -24,6 +26,10 @@ from pydantic_settings import (
 from meeta_bot.errors import ConfigurationError
 
 APPLICATION = "meeta-bot"
+PREFIX = "MEETA_"
+_MISSPELT = 0.85  # similarity from which on a variable that is no setting is taken for a slip of the pen
+_SIMILAR = 0.6  # similarity from which on a name is worth a suggestion
+_LONGEST_VALUE = 60  # characters of a value that a message repeats
 
 
 def _default_data_directory() -> Path:
@@ -41,7 +47,7 @@ def default_config_file() -> Path:
 class Settings(BaseSettings):
     """Every value that an operator may set. Each limit has a unit and a reason."""
 
-    model_config = SettingsConfigDict(env_prefix="MEETA_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, allow_inf_nan=False)
     toml_values: ClassVar[dict[str, Any]] = {}
 
     # --- where things are -----------------------------------------------------------------------------
@@ -57,6 +63,14 @@ class Settings(BaseSettings):
     # --- the bot --------------------------------------------------------------------------------------
     bot_name: str = Field("Event recorder", description="the name that others in the room see", min_length=1)
     room_password: SecretStr | None = Field(None, description="password of locked rooms")
+
+    # --- many rooms -----------------------------------------------------------------------------------
+    rooms_per_page: int = Field(
+        20, gt=0, description="rooms of one deployment that share a page: memory saved against what one crash takes"
+    )
+    joins_per_second: float = Field(10, gt=0, description="rooms that begin to join; servers bear a reload of a class")
+    joins_at_once: int = Field(8, gt=0, description="rooms on their way in; a join keeps a core busy for a moment")
+    rooms_limit: int = Field(2000, gt=0, description="rooms of one process; ten times what was measured")
 
     # --- the meeting ----------------------------------------------------------------------------------
     max_duration: float | None = Field(None, gt=0, description="leave after this long")
@@ -99,6 +113,15 @@ class Settings(BaseSettings):
 
     # --- writer and PostgreSQL ------------------------------------------------------------------------
     writer_batch_events: int = Field(500, gt=0, le=5000, description="events a transaction")
+    writer_bulk_backlog: int = Field(
+        2_000, gt=0, description="when more events than this wait, they are stored in bulk; four ordinary batches"
+    )
+    writer_bulk_events: int = Field(
+        5_000, gt=0, le=50_000, description="events a transaction in bulk; larger ones gain nothing and hold locks longer"
+    )
+    jsonl_line_bytes: int = Field(
+        64 * 2**20, gt=0, description="a line of a JSON Lines file, as much as a page holds; readers keep one in memory"
+    )
     writer_linger: float = Field(
         0.005, ge=0, description="wait for company before a batch is sent; 50 ms would triple latency"
     )
@@ -113,6 +136,24 @@ class Settings(BaseSettings):
     statistics_interval: float = Field(
         10, gt=0, description="connection statistics a participant; clients send them every 10 s or faster"
     )
+
+    # --- doctor ---------------------------------------------------------------------------------------
+    doctor_timeout: float = Field(
+        10, gt=0, description="one check of `meeta-bot doctor`; those that start or load something add their own"
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_empty_and_broken_texts(cls, value: Any) -> Any:
+        # A variable that is set and empty was forgotten: an empty path would mean the current directory.
+        if value == "":
+            raise PydanticCustomError("empty", "is empty")
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise PydanticCustomError("no_text", "is no text in UTF-8") from None
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -132,6 +173,7 @@ def load(options: dict[str, Any] | None = None, config_file: Path | None = None)
     :raises ConfigurationError: a file that is missing or no TOML, a value that can't be used, no such name.
     """
     given = {name: value for name, value in (options or {}).items() if value is not None}
+    _refuse_misspelt_variables()
     toml = _read_toml(config_file)
 
     class _Sourced(Settings):
@@ -140,27 +182,146 @@ def load(options: dict[str, Any] | None = None, config_file: Path | None = None)
     try:
         return _Sourced(**given)
     except ValidationError as error:
-        raise ConfigurationError(_first_problem(error)) from None
+        path = str(_toml_path(config_file))
+        raise _first_problem(error, {**dict.fromkeys(toml, path), **_variables(), **dict.fromkeys(given)}) from None
+
+
+class Sources(NamedTuple):
+    """Which settings are given where, by name. ``unknown`` are variables that look like settings and are none."""
+
+    file: Path | None
+    in_file: list[str]
+    in_environment: list[str]
+    unknown: list[str]
+
+
+def sources(config_file: Path | None = None) -> Sources:
+    """Where :func:`load` would find values, by name only: some are secrets.
+
+    :raises ConfigurationError: a file that is missing or no TOML.
+    """
+    toml = _read_toml(config_file)
+    named = config_file or (Path(os.environ["MEETA_CONFIG"]) if os.environ.get("MEETA_CONFIG") else None)
+    path = named or default_config_file()
+    given = sorted(name for name in os.environ if name.upper().startswith("MEETA_"))
+    known = [name for name in given if name[len("MEETA_") :].lower() in Settings.model_fields]
+    others = [name for name in given if name not in known and name != "MEETA_CONFIG"]
+    return Sources(path if named or path.is_file() else None, sorted(toml), known, others)
+
+
+def _toml_path(config_file: Path | None) -> Path:
+    named = config_file or (Path(os.environ["MEETA_CONFIG"]) if os.environ.get("MEETA_CONFIG") else None)
+    return named or default_config_file()
 
 
 def _read_toml(config_file: Path | None) -> dict[str, Any]:
-    named = config_file or (Path(os.environ["MEETA_CONFIG"]) if os.environ.get("MEETA_CONFIG") else None)
-    path = named or default_config_file()
+    is_named = config_file is not None or bool(os.environ.get("MEETA_CONFIG"))
+    path = _toml_path(config_file)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        if named is None:
+        if not is_named:
             return {}
-        raise ConfigurationError(f"There is no configuration file {path}") from None
+        raise ConfigurationError(f"There is no configuration file {path}", hint=_NAME_A_FILE) from None
     except OSError as error:
-        if named is None:
+        if not is_named:
             return {}
-        raise ConfigurationError(f"Can't read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is no valid TOML: {error}") from None
+        raise ConfigurationError(f"Can't read {path}: {error.strerror}", hint=_NAME_A_FILE) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{path} is no text in UTF-8: line {line}", hint="save it as UTF-8") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is no valid TOML: {_with_place(error, text)}", hint=_AS_TOML) from None
 
 
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
-    name = ".".join(str(part) for part in problem["loc"])
-    return f"Setting {name!r}: {problem['msg']}"
+_NAME_A_FILE = "name a TOML file with --config or MEETA_CONFIG"
+_AS_TOML = 'a setting a line, texts in quotes: bot_name = "Recorder"'
+
+
+def _with_place(error: tomllib.TOMLDecodeError, text: str) -> str:
+    """What is wrong and where; tomllib names no line for what it notices at the very end."""
+    line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+    return str(error).replace("at end of document", f"at line {line}, column {column}")
+
+
+# --- what is said of names and values -------------------------------------------------------------
+
+
+def _variables() -> dict[str, str]:
+    """The variables of the environment that look like settings, by the name of the setting."""
+    return {name.lower().removeprefix("meeta_"): name for name in os.environ if name.upper().startswith(PREFIX)}
+
+
+def _refuse_misspelt_variables() -> None:
+    """A variable that was meant for a setting and missed it would be ignored: events would go to another database."""
+    known = [*Settings.model_fields, "config"]
+    for name, variable in _variables().items():
+        close = [] if name in known else difflib.get_close_matches(name, known, 1, _MISSPELT)
+        if close:
+            raise ConfigurationError(
+                f"There is no setting {variable!r}", hint=f"did you mean {PREFIX}{close[0].upper()}?"
+            )
+
+
+def _first_problem(error: ValidationError, origins: dict[str, str | None]) -> ConfigurationError:
+    """The error for the first of several; `origins` says where each setting was given, None for an option."""
+    problem = error.errors(include_url=False)[0]
+    name = str(problem["loc"][0])
+    origin = f" ({origins[name]})" if origins.get(name) else ""
+    if problem["type"] == "extra_forbidden":
+        return ConfigurationError(f"There is no setting {name!r}{origin}", hint=_similar(name, problem["input"]))
+    return ConfigurationError(f"Setting {name!r}{origin} {_words(name, problem)}", hint=_purpose(name))
+
+
+def _similar(name: str, value: Any) -> str:
+    bare = name.lower().removeprefix(PREFIX.lower())
+    close = difflib.get_close_matches(bare, Settings.model_fields, 1, _SIMILAR)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    if isinstance(value, dict):
+        return "the file has no tables: write settings without a [heading]"
+    return "meeta_bot/settings.py lists them all"
+
+
+def _words(name: str, problem: ErrorDetails) -> str:
+    """What is wrong with a value; the value itself unless it may be a secret."""
+    said = _PROBLEMS.get(problem["type"], problem["msg"])
+    for limit, value in problem.get("ctx", {}).items():
+        said = said.replace(f"{{{limit}}}", f"{value:g}" if isinstance(value, float) else str(value))
+    value = problem["input"]
+    if _is_secret(name) or value == "" or problem["type"] == "no_text" or not isinstance(value, str | int | float):
+        return said
+    return f"{said}: {str(value)[:_LONGEST_VALUE]!r}"
+
+
+# In place of pydantic's own words, which speak of inputs.
+_PROBLEMS = {
+    "empty": "is empty",
+    "finite_number": "must be finite",
+    "float_parsing": "is no number",
+    "float_type": "is no number",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": "is no whole number",
+    "int_parsing": "is no whole number",
+    "int_type": "is no whole number",
+    "less_than_equal": "must be at most {le}",
+    "path_type": "is no path",
+    "string_type": "is no text",
+}
+
+
+def _is_secret(name: str) -> bool:
+    return "SecretStr" in str(Settings.model_fields[name].annotation)
+
+
+def _purpose(name: str) -> str:
+    """What a setting is for and how it is written, for somebody who gave it a value that can't be used."""
+    field = Settings.model_fields[name]
+    form = ""
+    if "float" in str(field.annotation):
+        form = "; a number" if name.endswith("_per_second") else "; a number of seconds"
+    default = f", {field.default} by default" if isinstance(field.default, str | int | float) else ""
+    return f"{field.description}{form}{default}"

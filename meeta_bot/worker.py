@@ -1,4 +1,4 @@
-"""A recording process: one Chromium, one spool, one writer, many captures.
+"""A recording process: one Chromium, one spool, one writer, many captures that come and go.
 
 Order of the start: spool first (nothing is promised without it), then what killed processes left in it, then the
 browser and the captures; the database may come whenever it comes. Order of the stop: captures leave, the writer
@@ -8,7 +8,7 @@ delivers, spool and browser close.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from meeta_bot import spool as spools
@@ -16,7 +16,9 @@ from meeta_bot.browser import Chromium
 from meeta_bot.clock import Clock, SystemClock
 from meeta_bot.events import EndReason
 from meeta_bot.logs import get_logger
-from meeta_bot.recorder import End, Recorder, end_cut_captures
+from meeta_bot.pace import JoinPace
+from meeta_bot.pages import Pages
+from meeta_bot.recorder import End, Phase, Recorder, end_cut_captures
 from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
 from meeta_bot.sinks import Sink
@@ -44,11 +46,15 @@ class Worker:
         self.spool = spools.acquire(spool_root(settings), settings)
         self.writer = Writer(self.spool, self._sink, settings, prepare)
         self.chromium = Chromium(settings, self._browser_crashed)
-        self.recorders: list[Recorder] = []
+        self.pages = Pages(self.chromium, self._clock, settings)
+        self.recorders: list[Recorder] = []  # in the order in which they began, those that have ended too
+        self._rooms: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._pace = JoinPace(settings)
 
-    async def run(self, addresses: Sequence[RoomAddress]) -> list[End]:
-        """Record every address until its capture ends; the ends are in the order of `addresses`.
+    async def run(self, addresses: Iterable[RoomAddress]) -> list[End]:
+        """Record every address, and those added meanwhile, until all captures have ended.
 
+        :returns: the ends, in the order in which the captures began.
         :raises BrowserError: Chromium can't be started.
         """
         await self._end_what_was_cut(self.spool)
@@ -56,21 +62,70 @@ class Worker:
         adoption = asyncio.create_task(self._adopt(), name="adoption")
         try:
             await self.chromium.start()
-            self.recorders = [
-                Recorder(address, self.chromium, self.spool, self._settings, self._clock) for address in addresses
-            ]
-            if self._stopping:
-                self.stop()
-            return list(await asyncio.gather(*(recorder.run() for recorder in self.recorders)))
+            for address in addresses:
+                self.add(address)
+            await self._all_over()
+            return [recorder.end for recorder in self.recorders if recorder.end is not None]
         finally:
             await self.chromium.stop()
             await self._stop_delivery(adoption)
 
+    def add(self, address: RoomAddress) -> None:
+        """Record one more room, when its turn to join has come. A room that is being recorded stays as it is."""
+        if self._stopping or address.key in self._rooms:
+            return
+        if len(self._rooms) >= self._settings.rooms_limit:
+            _log.error("room not recorded: this process has as many as MEETA_ROOMS_LIMIT", room=address.url)
+            return
+        self._rooms[address.key] = asyncio.create_task(self._record(address), name=f"record {address.url}")
+
+    def remove(self, address: RoomAddress) -> None:
+        """Have the bot leave a room because the operator wants so."""
+        recorder = next((one for one in self.recorders if one.address.key == address.key and one.end is None), None)
+        if recorder is not None:
+            recorder.stop(EndReason.OPERATOR)
+        elif address.key in self._rooms:
+            self._rooms[address.key].cancel()
+
     def stop(self) -> None:
         """Have every capture leave because the operator wants so. Safe at any time, and again."""
         self._stopping = True
+        begun = {recorder.address.key for recorder in self.recorders}
         for recorder in self.recorders:
             recorder.stop(EndReason.OPERATOR)
+        for key, task in self._rooms.items():
+            if key not in begun:
+                task.cancel()
+
+    @property
+    def waiting_to_join(self) -> int:
+        """Rooms whose turn to join has not come."""
+        return len(self._rooms) - sum(recorder.phase is not Phase.ENDED for recorder in self.recorders)
+
+    async def _all_over(self) -> None:
+        """Until no room is left; rooms may be added meanwhile."""
+        try:
+            while self._rooms:
+                await asyncio.wait(self._rooms.values(), return_when=asyncio.FIRST_COMPLETED)
+                for key, task in list(self._rooms.items()):
+                    if task.done():
+                        del self._rooms[key]
+                        if not task.cancelled():
+                            task.result()
+        finally:
+            for task in self._rooms.values():
+                task.cancel()
+            await asyncio.gather(*self._rooms.values(), return_exceptions=True)
+
+    async def _record(self, address: RoomAddress) -> None:
+        async with self._pace.turn():
+            recorder = Recorder(address, self.pages, self.spool, self._settings, self._clock)
+            self.recorders.append(recorder)
+            recording = asyncio.create_task(recorder.run(), name=f"capture {recorder.capture_id}")
+            settled = asyncio.create_task(recorder.settled.wait())
+            await asyncio.wait([recording, settled], return_when=asyncio.FIRST_COMPLETED)
+            settled.cancel()
+        await recording
 
     @property
     def remaining(self) -> int:

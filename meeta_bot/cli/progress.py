@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from types import TracebackType
 
 from rich.console import Group, RenderableType
@@ -18,6 +19,10 @@ from meeta_bot.worker import Worker
 
 REFRESHES_PER_SECOND = 4  # as often as a person can follow
 
+FRAME_LINES = 5  # of a terminal, besides the rooms: heading, what is hidden, two lines below, the cursor
+
+# What is shown first when there are more rooms than lines.
+_ATTENTION = {Phase.LOBBY: 0, Phase.LEAVING: 0, Phase.ENDED: 2}
 _COLOURS = {Phase.IN_ROOM: "green", Phase.LOBBY: "yellow", Phase.LEAVING: "yellow", Phase.ENDED: "dim"}
 
 
@@ -44,22 +49,44 @@ class Progress:
             self._live.stop()
 
     def _table(self) -> RenderableType:
+        shown, hidden = self._choose(self._live.console.size.height - FRAME_LINES)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for heading in ("room", "state", "people", "events", "last event"):
             table.add_column(heading, justify="right" if heading in ("people", "events") else "left", no_wrap=True)
-        for recorder in self._worker.recorders:
+        for recorder in shown:
             table.add_row(*_row(recorder))
-        return Group(table, self._footer())
+        return Group(table, *([Text(f"… and {hidden} more rooms", style="dim")] if hidden else ()), self._footer())
+
+    def _choose(self, most: int) -> tuple[list[Recorder], int]:
+        """The rooms to show, and how many are not: those that want a look first, then the full ones."""
+        recorders = self._worker.recorders
+        if len(recorders) <= most:
+            return recorders, 0
+        ordered = sorted(recorders, key=lambda one: (_ATTENTION.get(one.phase, 1), -one.state.people))
+        shown = ordered[: max(1, most - 1)]
+        return shown, len(recorders) - len(shown)
 
     def _footer(self) -> Text:
         worker = self._worker
-        footer = Text(f"spooled {worker.remaining}   stored {worker.writer.stored}", style="dim")
+        footer = Text(style="dim")
+        if len(worker.recorders) + worker.waiting_to_join > 1:
+            footer.append(f"{self._census()}\n")
+        footer.append(f"spooled {worker.remaining}   stored {worker.writer.stored}")
         if worker.writer.quarantined:
             footer.append(f"   quarantined {worker.writer.quarantined}", style="bold red")
         if worker.writer.unavailable:
             footer.append(f"   database: {worker.writer.unavailable}", style="yellow")
         footer.append("   Ctrl-C leaves", style="dim")
         return footer
+
+    def _census(self) -> str:
+        """How many rooms are in which state, such as ``12 rooms: 8 in the room, 3 joining, 1 waiting for its turn``."""
+        phases = Counter(recorder.phase.value for recorder in self._worker.recorders)
+        if self._worker.waiting_to_join:
+            phases["waiting to join"] = self._worker.waiting_to_join
+        people = sum(recorder.state.people for recorder in self._worker.recorders)
+        states = ", ".join(f"{count} {phase}" for phase, count in phases.most_common())
+        return f"{phases.total()} rooms: {states}; {people} people"
 
 
 def _row(recorder: Recorder) -> tuple[Text, Text, Text, Text, Text]:

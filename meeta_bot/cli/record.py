@@ -15,16 +15,32 @@ from meeta_bot import logs, migrations, room_address
 from meeta_bot.cli import console
 from meeta_bot.cli.database import DatabaseAccess
 from meeta_bot.cli.progress import Progress
-from meeta_bot.errors import EXIT_EVENTS_REMAIN, CaptureFailed
+from meeta_bot.cli.rooms_file import RoomsFile
+from meeta_bot.errors import EXIT_EVENTS_REMAIN, CaptureFailed, UsageError
 from meeta_bot.events import ORDERLY_ENDS
 from meeta_bot.postgres import PostgresSink
 from meeta_bot.recorder import Recorder
+from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings, load
 from meeta_bot.worker import Worker
 
+_log = logs.get_logger("record")
+
+ROOMS_TOLD_AT_LENGTH = 10  # with more of them, each is one line at the end
+
 
 def record(
-    rooms: Annotated[list[str], typer.Argument(metavar="URL...", help="Addresses of the rooms, as in a browser.")],
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="URL...", help="Addresses of the rooms, as in a browser.")
+    ] = None,
+    rooms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="File with an address a line; - is standard input. SIGHUP re-reads it: new rooms are joined, "
+            "rooms that are gone from it are left, all others stay as they are.",
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="The bot's name in the room; default 'Event recorder'.", show_default=False)
     ] = None,
@@ -52,8 +68,15 @@ def record(
       meeta-bot record https://meet.example.org/A https://meet.example.org/B --max-duration 2h
 
       echo secret | meeta-bot record https://meet.example.org/Locked --password-file -
+
+      meeta-bot record --rooms rooms.txt
     """
-    addresses = [room_address.parse(room) for room in rooms]
+    listing = RoomsFile(rooms) if rooms is not None else None
+    addresses = [room_address.parse(url) for url in urls or []]
+    if listing is not None:
+        addresses += listing.rooms.values()
+    if not addresses:
+        raise UsageError("No room is named", hint="meeta-bot record https://meet.example.org/WeeklyStandup")
     settings = load(
         {
             "bot_name": name,
@@ -63,11 +86,11 @@ def record(
         },
         config,
     )
-    sys.exit(asyncio.run(_record(addresses, settings, as_json=as_json, verbose=verbose)))
+    sys.exit(asyncio.run(_record(addresses, listing, settings, as_json=as_json, verbose=verbose)))
 
 
 async def _record(
-    addresses: list[room_address.RoomAddress], settings: Settings, *, as_json: bool, verbose: bool
+    addresses: list[RoomAddress], listing: RoomsFile | None, settings: Settings, *, as_json: bool, verbose: bool
 ) -> int:
     async with DatabaseAccess(settings, eager=False) as database:
         worker = Worker(
@@ -75,11 +98,11 @@ async def _record(
             make_sink=lambda: PostgresSink(database.url, settings),
             prepare=lambda: _prepare(database, settings),
         )
-        _handle_signals(worker)
+        _handle_signals(worker, listing)
         with _progress(worker, verbose=verbose):
             ends = await worker.run(addresses)
     for recorder in worker.recorders:
-        _report(recorder, as_json=as_json)
+        _report(recorder, as_json=as_json, brief=len(worker.recorders) > ROOMS_TOLD_AT_LENGTH)
     if worker.remaining:
         console.talk().print(
             f"{worker.remaining} events remain in the spool: {worker.writer.unavailable or 'the time was over'}\n"
@@ -102,10 +125,10 @@ def _progress(worker: Worker, *, verbose: bool) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def _handle_signals(worker: Worker) -> None:
+def _handle_signals(worker: Worker, listing: RoomsFile | None) -> None:
     asked = False
 
-    def handle() -> None:
+    def leave() -> None:
         nonlocal asked
         if asked:
             os._exit(EXIT_EVENTS_REMAIN)  # what was acknowledged is on disk; the next run ends the captures
@@ -114,10 +137,25 @@ def _handle_signals(worker: Worker) -> None:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, handle)
+        loop.add_signal_handler(number, leave)
+    # Without a list of rooms it means what it always did: the terminal is gone.
+    loop.add_signal_handler(signal.SIGHUP, leave if listing is None else lambda: _reread(worker, listing))
 
 
-def _report(recorder: Recorder, *, as_json: bool) -> None:
+def _reread(worker: Worker, listing: RoomsFile) -> None:
+    try:
+        new, gone = listing.reread()
+    except UsageError as error:
+        _log.error("the list of rooms was not taken over", problem=str(error), hint=error.hint)
+        return
+    _log.info("list of rooms read again", new=len(new), gone=len(gone))
+    for address in gone:
+        worker.remove(address)
+    for address in new:
+        worker.add(address)
+
+
+def _report(recorder: Recorder, *, as_json: bool, brief: bool) -> None:
     state, end = recorder.state, recorder.end
     if as_json:
         console.print_json(
@@ -136,6 +174,8 @@ def _report(recorder: Recorder, *, as_json: bool) -> None:
     reason = end.reason.value.replace("_", " ") if end else "unknown"
     detail = f": {console.markup_free(console.safe_name(end.detail, 200))}" if end and end.detail else ""
     talk.print(f"[bold]{console.markup_free(recorder.address.url)}[/]  {reason}{detail}", soft_wrap=True)
+    if brief:
+        return
     talk.print(f"  {recorder.position.last_seq} events, head {recorder.position.head.hex()}", soft_wrap=True)
     if state.meeting.meeting_id:
         talk.print(f"  see it with: meeta-bot timeline {state.meeting.meeting_id[:8]}")

@@ -15,8 +15,7 @@
     meetaBot.look = () => ({
         config: typeof globalThis.config === 'object' && globalThis.config !== null,
         library: typeof globalThis.JitsiMeetJS?.init === 'function',
-        now: performance.now(),
-        page_load: pageLoad
+        now: performance.now()
     });
 
     function initialize(library) {
@@ -49,6 +48,8 @@
 
         return options;
     }
+
+    Object.assign(meetaBot, { initialize, connectionOptions }); // the probe (probe.js) logs in with the same
 
     /** Options of the conference: seen by all, heard and seeing nothing, telling nobody its statistics. */
     function conferenceOptions() {
@@ -139,6 +140,16 @@
 
         Promise.resolve().then(() => seat?.conference?.joinLobby(displayName)).catch(
             error => seat.outbox.push('hook.error', [ 'joinLobby', meetaBot.problemText(error) ]));
+    };
+
+    /**
+     * Lets go of a conference that was left. It may still be on its way out; nobody listens to it any more.
+     *
+     * @param {string} key
+     */
+    meetaBot.forget = key => {
+        conferences.get(key)?.outbox.close();
+        conferences.delete(key);
     };
 
     meetaBot.acknowledge = (key, seq) => conferences.get(key)?.outbox.acknowledge(seq);

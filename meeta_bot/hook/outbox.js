@@ -118,6 +118,15 @@
             }
         }
 
+        /** Forgets everything and takes nothing more. */
+        close() {
+            clearTimeout(this.timer);
+            this.deliver = () => undefined;
+            this.push = () => undefined;
+            this.fresh = [];
+            this.waiting = [];
+        }
+
         /** Sends everything that is not acknowledged once more. */
         rewind() {
             this.sent = 0;

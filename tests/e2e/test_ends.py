@@ -5,39 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import People
+from tests.e2e.processes import browser, renderers
 from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording, run
 from tests.stack.client import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
+_PROCESSES = {"renderer": lambda pid: renderers(pid, pages=1)[0], "browser": browser}
+
+
 async def _end(recorder: RecorderProcess) -> dict[str, Any]:
     await recorder.ended()
     summary: dict[str, Any] = json.loads(recorder.printed)
     return summary
-
-
-def _descendants(pid: int) -> Iterator[tuple[int, str]]:
-    """Process ids and command lines of everything that `pid` started, directly or not."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield int(child), Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            yield from _descendants(int(child))
-
-
-def _browser_process(recorder: RecorderProcess, kind: str) -> int:
-    """The Chromium process of that kind: ``renderer`` of the room's page, or the ``browser`` itself."""
-    processes = [(pid, line) for pid, line in _descendants(recorder.pid) if "chromium" in line]
-    if kind == "browser":
-        return next(pid for pid, line in processes if "--type=" not in line and "--headless" in line)
-    return max(pid for pid, line in processes if f"--type={kind}" in line and "--extension-process" not in line)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +59,7 @@ async def test_a_crash_ends_the_capture_and_keeps_what_was_seen(
     await ada.join("Ada")
     async with recording(url, "--database-url", newest_database, "--json", **folder_for_spool(tmp_path)) as recorder:
         await recorder.logged("in the room")
-        os.kill(_browser_process(recorder, process), signal.SIGKILL)
+        os.kill(_PROCESSES[process](recorder.pid), signal.SIGKILL)
         assert (await _end(recorder))["end_reason"] == reason
         assert await recorder.ended() == 7
     code, out, err = await run("participants", "latest", "--json", "--database-url", newest_database)

@@ -41,10 +41,10 @@ async function settle(page, promise) {
 
 describe('looking at a page', () => {
     it('says whether library and configuration are there', () => {
-        assert.deepEqual(plain(openPage().meetaBot.look()), { config: false, library: false, now: 100, page_load: 'page-load-1' });
+        assert.deepEqual(plain(openPage().meetaBot.look()), { config: false, library: false, now: 100 });
         const there = openPage({ config: {}, JitsiMeetJS: library() });
 
-        assert.deepEqual(plain(there.meetaBot.look()), { config: true, library: true, now: 100, page_load: 'page-load-1' });
+        assert.deepEqual(plain(there.meetaBot.look()), { config: true, library: true, now: 100 });
     });
 
     it('takes nothing else for a configuration', () => {
@@ -53,7 +53,7 @@ describe('looking at a page', () => {
     });
 
     it('names a load also where the browser makes no UUIDs', () => {
-        assert.match(openPage({ crypto: undefined }).meetaBot.look().page_load, /^\d+-0\.\d+$/);
+        assert.match(openPage({ crypto: undefined }).meetaBot.pageLoad, /^\d+-0\.\d+$/);
     });
 });
 
@@ -280,6 +280,26 @@ describe('leaving', () => {
 
         await settle(page, page.meetaBot.leave('another'));
         assert.equal(page.delivered.length, before);
+    });
+});
+
+describe('forgetting', () => {
+    it('ends what a room says, sends again and keeps, and no other room\'s', () => {
+        const page = openRoom();
+
+        page.join({ conference: 'capture-2', room: 'retro' });
+        page.established();
+        page.task(() => page.meetaBot.forget('capture-1'));
+        const before = page.delivered.length;
+
+        page.library.made.forEach(connection => page.task(() => connection.emit('connection.connectionFailed', 'otherError')));
+        page.task(() => page.meetaBot.rewind('capture-1'));
+        page.advance(60_000);
+        assert.deepEqual([ ...new Set(page.delivered.slice(before).map(batch => batch.conference)) ], [ 'capture-2' ]);
+    });
+
+    it('a room that nobody knows is no error', () => {
+        openRoom().meetaBot.forget('another');
     });
 });
 

@@ -20,6 +20,7 @@ from meeta_bot.browser import Chromium
 from meeta_bot.clock import SystemClock
 from meeta_bot.events import EndReason, Event
 from meeta_bot.normalize import Message
+from meeta_bot.pages import Pages
 from meeta_bot.recorder import Recorder
 from meeta_bot.spool import Spool
 from tests import tapes
@@ -79,7 +80,9 @@ class Set:
     async def bot(self) -> TapingRecorder:
         """The bot, in the room."""
         chosen = settings.load({"heartbeat_interval": 3600})
-        recorder = TapingRecorder(room_address.parse(self.url), self._chromium, self._spool, chosen, SystemClock())
+        clock = SystemClock()
+        pages = Pages(self._chromium, clock, chosen)
+        recorder = TapingRecorder(room_address.parse(self.url), pages, self._spool, chosen, clock)
         recorder.tape, recorder.seen, recorder.news = [], [], asyncio.Condition()
         self._recorders.append((recorder, asyncio.create_task(recorder.run())))
         await recorder.until("conference.joined")
