@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -44,8 +45,11 @@ def find_chromium(settings: Settings, bundled: str | None = None) -> Path:
     :raises BrowserNotFound: there is none.
     """
     if settings.browser is not None:
-        if not os.access(settings.browser, os.X_OK):
-            raise BrowserNotFound(f"{settings.browser} is no program that can be run")
+        if not (settings.browser.is_file() and os.access(settings.browser, os.X_OK)):
+            raise BrowserNotFound(
+                f"{settings.browser} is no program that can be run",
+                hint="give MEETA_BROWSER the full path of Chromium, such as /usr/bin/chromium",
+            )
         return settings.browser
     if bundled and Path(bundled).exists():
         return Path(bundled)
@@ -65,7 +69,8 @@ class Chromium:
         self._on_disconnect = on_disconnect
         self._playwright: Playwright | None = None
         self._browser: Browser | None = None
-        self._context: BrowserContext | None = None
+        self._profiles: list[BrowserContext] = []
+        self._opening = asyncio.Lock()
         self.version: str | None = None
 
     async def start(self) -> None:
@@ -93,36 +98,58 @@ class Chromium:
             )
         except PlaywrightError as error:
             await self.stop()
-            hint = "try it by hand: chromium --headless --dump-dom about:blank"
-            raise BrowserError(f"Chromium did not start: {_first_line(error)}", hint=hint) from error
+            hint = f"try it by hand: {executable} --headless --dump-dom about:blank"
+            problem = f"Chromium did not start: {self._why_it_did_not_start(str(error))}"
+            raise BrowserError(problem, hint=hint) from error
         except BaseException:
             await self.stop()
             raise
         self.version = self._browser.version
         self._browser.on("disconnected", self._disconnected)
-        self._context = await self._browser.new_context(service_workers="block")
         _log.info("Chromium started", version=self.version, executable=str(executable))
+
+    def _why_it_did_not_start(self, text: str) -> str:
+        """The telling line of Playwright's many: what the program said itself, or what became of it."""
+        if "Timeout" in text:
+            seconds = self._settings.browser_start_timeout
+            return f"no answer in {seconds:g} s (MEETA_BROWSER_START_TIMEOUT gives it longer)"
+        if said := re.search(r"\[pid=\d+\]\[err\] (.*\S)", text):
+            return said[1]
+        if ended := re.search(r"<process did exit: exitCode=(\w+), signal=(\w+)>", text):
+            return f"it ended at once, with exit code {ended[1]}" if ended[2] == "null" else f"it died of {ended[2]}"
+        return text.partition("\n")[0].removeprefix("BrowserType.launch: ")
 
     def _disconnected(self, _browser: Browser) -> None:
         if self._browser is not None and self._on_disconnect is not None:
             self._on_disconnect()
 
     async def new_page(self) -> Page:
-        """An empty page in the one context that all rooms share.
+        """An empty page for ``rooms_per_page`` rooms.
 
         :raises BrowserError: the browser is gone.
         """
-        if self._context is None:
+        if self._browser is None:
             raise BrowserError("Chromium is not running")
         try:
             async with asyncio.timeout(self._settings.page_call_timeout):
-                return await self._context.new_page()
+                async with self._opening:  # a page counts once it is there
+                    profile = await self._profile_with_room(self._browser)
+                    return await profile.new_page()
         except (PlaywrightError, TimeoutError) as error:
             raise BrowserError(f"Chromium gave no page: {_first_line(error)}") from error
 
+    async def _profile_with_room(self, browser: Browser) -> BrowserContext:
+        """Pages of one profile share caches, and 255 websockets: further ones would wait for ever, in silence."""
+        most = max(1, self._settings.rooms_per_profile // self._settings.rooms_per_page)
+        for profile in self._profiles:
+            if len(profile.pages) < most:
+                return profile
+        self._profiles.append(await browser.new_context(service_workers="block"))
+        return self._profiles[-1]
+
     async def stop(self) -> None:
         """Close it; what does not close in time is killed with Playwright's driver. Safe to call twice."""
-        browser, self._browser, self._context = self._browser, None, None
+        browser, self._browser, self._profiles = self._browser, None, []
         playwright, self._playwright = self._playwright, None
         for part in (browser.close() if browser else None, playwright.stop() if playwright else None):
             if part is not None:

@@ -66,7 +66,10 @@ class Settings(BaseSettings):
 
     # --- many rooms -----------------------------------------------------------------------------------
     rooms_per_page: int = Field(
-        20, gt=0, description="rooms of one deployment that share a page: memory saved against what one crash takes"
+        20, gt=0, le=100, description="rooms of one deployment that share a page: memory saved against what one crash takes"
+    )
+    rooms_per_profile: int = Field(
+        100, gt=0, le=120, description="rooms of one browser profile; each takes two of its 255 websockets"
     )
     joins_per_second: float = Field(10, gt=0, description="rooms that begin to join; servers bear a reload of a class")
     joins_at_once: int = Field(8, gt=0, description="rooms on their way in; a join keeps a core busy for a moment")
@@ -93,7 +96,12 @@ class Settings(BaseSettings):
 
     # --- page to Python -------------------------------------------------------------------------------
     page_batch_messages: int = Field(100, gt=0, le=1000, description="messages in one call of the binding")
-    page_window_batches: int = Field(8, gt=0, description="batches on their way without acknowledgement")
+    page_window_batches: int = Field(
+        32, gt=0, description="batches on their way without acknowledgement; fewer than bridge_queue_batches"
+    )
+    page_pause_ms: float = Field(
+        5, ge=0, le=1000, description="after a call what follows closely gathers for the next; a call costs much"
+    )
     page_buffer_messages: int = Field(
         50_000, gt=0, description="messages a page holds unacknowledged; minutes of a busy meeting"
     )
@@ -101,6 +109,9 @@ class Settings(BaseSettings):
     page_resend_ms: int = Field(3_000, gt=0, description="an unacknowledged batch is sent again after")
     page_text_limit: int = Field(
         2**20, gt=0, description="characters of one string from a page; longer ones are cut and marked"
+    )
+    acknowledge_pause: float = Field(
+        0.1, ge=0, description="acknowledgements gather, unless half the window is used; well below page_resend_ms"
     )
     bridge_queue_batches: int = Field(64, gt=0, description="batches waiting for the normalizer, a capture")
 
@@ -201,12 +212,11 @@ def sources(config_file: Path | None = None) -> Sources:
     :raises ConfigurationError: a file that is missing or no TOML.
     """
     toml = _read_toml(config_file)
-    named = config_file or (Path(os.environ["MEETA_CONFIG"]) if os.environ.get("MEETA_CONFIG") else None)
-    path = named or default_config_file()
-    given = sorted(name for name in os.environ if name.upper().startswith("MEETA_"))
-    known = [name for name in given if name[len("MEETA_") :].lower() in Settings.model_fields]
-    others = [name for name in given if name not in known and name != "MEETA_CONFIG"]
-    return Sources(path if named or path.is_file() else None, sorted(toml), known, others)
+    path = _toml_path(config_file)
+    variables = {name: variable for name, variable in sorted(_variables().items()) if name != "config"}
+    known = [variable for name, variable in variables.items() if name in Settings.model_fields]
+    others = [variable for name, variable in variables.items() if name not in Settings.model_fields]
+    return Sources(path if path.is_file() else None, sorted(toml), known, others)
 
 
 def _toml_path(config_file: Path | None) -> Path:
@@ -272,7 +282,8 @@ def _first_problem(error: ValidationError, origins: dict[str, str | None]) -> Co
     origin = f" ({origins[name]})" if origins.get(name) else ""
     if problem["type"] == "extra_forbidden":
         return ConfigurationError(f"There is no setting {name!r}{origin}", hint=_similar(name, problem["input"]))
-    return ConfigurationError(f"Setting {name!r}{origin} {_words(name, problem)}", hint=_purpose(name))
+    hint = f"unset it, or give it a value: {_purpose(name)}" if problem["type"] == "empty" else _purpose(name)
+    return ConfigurationError(f"Setting {name!r}{origin} {_words(name, problem)}", hint=hint)
 
 
 def _similar(name: str, value: Any) -> str:
@@ -293,7 +304,7 @@ def _words(name: str, problem: ErrorDetails) -> str:
     value = problem["input"]
     if _is_secret(name) or value == "" or problem["type"] == "no_text" or not isinstance(value, str | int | float):
         return said
-    return f"{said}: {str(value)[:_LONGEST_VALUE]!r}"
+    return f"{said}: {(value[:_LONGEST_VALUE] if isinstance(value, str) else value)!r}"
 
 
 # In place of pydantic's own words, which speak of inputs.

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 
+from tests.stack.focus import DEFAULT_MEMBERS_FOR_MEDIA
 from tests.stack.library import LibraryError, ensure_library
 from tests.stack.processes import die_with_parent
 from tests.stack.prosody import ProsodyError
@@ -24,7 +25,8 @@ def main() -> int:
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING, stream=sys.stderr)
     try:
         ensure_library()
-        asyncio.run(_run(Settings(arguments.port, arguments.hibernation_seconds), arguments.json))
+        settings = Settings(arguments.port, arguments.hibernation_seconds, arguments.members_for_media)
+        asyncio.run(_run(settings, arguments.json))
     except (LibraryError, ProsodyError, OSError) as problem:
         print(f"The local Jitsi stack did not start: {problem}", file=sys.stderr)
         return 1
@@ -52,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=DEFAULT_HIBERNATION_SECONDS,
         help="how long a lost connection keeps its seat in a room (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--members-for-media",
+        type=int,
+        default=DEFAULT_MEMBERS_FOR_MEDIA,
+        help="how many must be in a room before the bridge serves it (default: %(default)s)",
     )
     parser.add_argument("--verbose", action="store_true", help="log everything to standard error")
     return parser

@@ -68,9 +68,12 @@ class Stack:
 
     @staticmethod
     @asynccontextmanager
-    async def start(*, port: int = 0, hibernation_seconds: int = 5, verbose: bool = False) -> AsyncIterator[Stack]:
+    async def start(
+        *, port: int = 0, hibernation_seconds: int = 5, members_for_media: int = 2, verbose: bool = False
+    ) -> AsyncIterator[Stack]:
         """Start a stack, and stop it at the end."""
-        process = await _launch(port, hibernation_seconds, verbose)
+        numbers = {"port": port, "hibernation-seconds": hibernation_seconds, "members-for-media": members_for_media}
+        process = await _launch(numbers, verbose)
         try:
             address = await _read_address(process)
             async with ClientSession(timeout=COMMAND_TIMEOUT) as session:
@@ -212,9 +215,9 @@ class Stack:
         return body["result"]
 
 
-async def _launch(port: int, hibernation_seconds: int, verbose: bool) -> asyncio.subprocess.Process:
+async def _launch(numbers: dict[str, int], verbose: bool) -> asyncio.subprocess.Process:
     options = ["--json", "--with-parent", str(os.getpid())]
-    options += ["--port", str(port), "--hibernation-seconds", str(hibernation_seconds)]
+    options += [f"--{name}={number}" for name, number in numbers.items()]
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

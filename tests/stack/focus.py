@@ -35,7 +35,7 @@ from tests.stack.stanzas import (
 
 logger = logging.getLogger(__name__)
 
-MEMBERS_FOR_MEDIA = 2  # jicofo's min-participants
+DEFAULT_MEMBERS_FOR_MEDIA = 2  # jicofo's min-participants
 MUTE_NAMESPACES = {f"{JITMEET}/{media}" for media in ("audio", "video", "desktop")}
 SOURCE_REWRITING = "http://jitsi.org/ssrc-rewriting-1"
 ROOM_CONFIG = "http://jabber.org/protocol/muc#roomconfig"
@@ -55,6 +55,7 @@ class Focus(Component):
         port: Callable[[], int],
         hidden: HiddenOccupants,
         bridge_url: Callable[[str, str], str],
+        members_for_media: int = DEFAULT_MEMBERS_FOR_MEDIA,
     ) -> None:
         super().__init__(domain, secret, port)
         self.bare_jid = f"focus@{domain}"
@@ -64,6 +65,7 @@ class Focus(Component):
         self.on_room_empty: Callable[[str], None] = lambda room_name: None
         self._hidden = hidden
         self._bridge_url = bridge_url
+        self._members_for_media = members_for_media
 
     # Requests -------------------------------------------------------------------------------------------------------
 
@@ -196,7 +198,7 @@ class Focus(Component):
             return
         if not hidden and room.moderator is None:
             self._appoint(room, room.members[nick])
-        if len(room.members) >= MEMBERS_FOR_MEDIA:
+        if len(room.members) >= self._members_for_media:
             for member in room.people():
                 if member.endpoint_id not in room.media.sid_by_endpoint:
                     self.spawn(self._offer_media(room, member.endpoint_id))

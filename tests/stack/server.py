@@ -14,7 +14,7 @@ from aiohttp import web
 from tests.stack.bridge import Bridge
 from tests.stack.component import Component
 from tests.stack.control import Control, control_handler
-from tests.stack.focus import Focus
+from tests.stack.focus import DEFAULT_MEMBERS_FOR_MEDIA, Focus
 from tests.stack.front import FrontDoor
 from tests.stack.hidden import HiddenOccupants
 from tests.stack.processes import temporary_directory
@@ -32,6 +32,7 @@ class Settings:
 
     port: int = 0  # of the web front; 0: a free one
     hibernation_seconds: int = DEFAULT_HIBERNATION_SECONDS  # a crashed page stays in its rooms that long
+    members_for_media: int = DEFAULT_MEMBERS_FOR_MEDIA  # with 1, a bot that is alone gets a bridge session
 
 
 @asynccontextmanager
@@ -43,7 +44,7 @@ async def running_stack(settings: Settings) -> AsyncIterator[str]:
         exits.push_async_callback(prosody.stop)
         await prosody.start()
         front = FrontDoor(directory / "web.sock", lambda: prosody.http_port)
-        application, components = _assemble(prosody, front)
+        application, components = _assemble(prosody, front, settings.members_for_media)
         for component in components:
             task = asyncio.create_task(component.run())
             exits.callback(task.cancel)
@@ -54,7 +55,7 @@ async def running_stack(settings: Settings) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{front.port}"
 
 
-def _assemble(prosody: Prosody, front: FrontDoor) -> tuple[web.Application, list[Component]]:
+def _assemble(prosody: Prosody, front: FrontDoor, members_for_media: int) -> tuple[web.Application, list[Component]]:
     def component_port() -> int:
         return prosody.component_port
 
@@ -63,7 +64,8 @@ def _assemble(prosody: Prosody, front: FrontDoor) -> tuple[web.Application, list
 
     bridge = Bridge()
     hidden = HiddenOccupants(f"hidden.{DOMAIN}", prosody.component_secret, component_port)
-    focus = Focus(f"focus.{DOMAIN}", prosody.component_secret, component_port, hidden, bridge_url)
+    secret = prosody.component_secret
+    focus = Focus(f"focus.{DOMAIN}", secret, component_port, hidden, bridge_url, members_for_media)
     focus.on_room_empty = bridge.forget_room
     components: list[Component] = [focus, hidden]
     web_server = WebServer(DOMAIN, bridge, lambda: prosody.http_port)
