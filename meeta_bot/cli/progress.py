@@ -31,8 +31,9 @@ class Progress:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._screen = console.talk()
         self._live = Live(
-            get_renderable=self._table, console=console.talk(), refresh_per_second=REFRESHES_PER_SECOND, transient=True
+            get_renderable=self._table, console=self._screen, refresh_per_second=REFRESHES_PER_SECOND, transient=True
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -49,7 +50,7 @@ class Progress:
             self._live.stop()
 
     def _table(self) -> RenderableType:
-        shown, hidden = self._choose(self._live.console.size.height - FRAME_LINES)
+        shown, hidden = self._choose(self._screen.size.height - FRAME_LINES)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for heading in ("room", "state", "people", "events", "last event"):
             table.add_column(heading, justify="right" if heading in ("people", "events") else "left", no_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from tests.e2e.conftest import Deployment, People
 from tests.e2e.processes import renderers
 from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording, run
+from tests.e2e.terminal import on_terminal
 from tests.stack.client import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -152,3 +154,16 @@ async def test_a_list_that_cannot_be_read_is_refused(name: str, says: str) -> No
     code, _, err = await run("record", "--rooms", name)
     assert code == 2
     assert says in err
+
+
+async def test_more_rooms_than_lines_are_counted(stack: Stack, newest_database: str, tmp_path: Path) -> None:
+    urls = [stack.room_url(f"table-{number}") for number in range(7)]
+    options = ("--database-url", newest_database)
+    environment = folder_for_spool(tmp_path)
+    async with on_terminal("record", *urls, *options, columns=100, lines=10, **environment) as terminal:
+        await terminal.shows(r"7 rooms: 7 in the room; 0 people")
+        await terminal.shows(r"… and 3 more rooms")
+        terminal.send(signal.SIGTERM)
+        assert await terminal.ended() == 0
+    for url in urls:
+        assert re.search(rf"{url} +operator", terminal.shown)

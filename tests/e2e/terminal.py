@@ -1,0 +1,89 @@
+"""``meeta-bot`` on a terminal of a given size, as a person sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import sys
+import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.e2e.recorder_process import EXIT_TIMEOUT, LOG_TIMEOUT
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_READ_BYTES = 65536
+
+
+class Terminal:
+    """A program and the screen that it writes to."""
+
+    def __init__(self, process: asyncio.subprocess.Process, screen: int) -> None:
+        self._process = process
+        self._screen = screen
+        self._news = asyncio.Condition()
+        self._watcher = asyncio.create_task(self._watch())
+        self.shown = ""  # everything so far, without colours and cursor movements
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        raw = b""
+        while True:
+            try:
+                more = await loop.run_in_executor(None, os.read, self._screen, _READ_BYTES)
+            except OSError:  # EIO: the last one who wrote here is gone
+                more = b""
+            raw += more
+            async with self._news:
+                self.shown = _CONTROL.sub("", raw.decode("utf-8", "replace"))
+                self._news.notify_all()
+            if not more:
+                return
+
+    async def shows(self, pattern: str) -> str:
+        """Wait until the regular expression has been on the screen; what it matched."""
+        async with self._news, asyncio.timeout(LOG_TIMEOUT):
+            while not (found := re.search(pattern, self.shown)):
+                assert not self._watcher.done(), f"it ended without {pattern!r}: {self.shown}"
+                await self._news.wait()
+        return found[0]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the program a signal."""
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait for its end; the exit code."""
+        async with asyncio.timeout(EXIT_TIMEOUT):
+            code = await self._process.wait()
+            await self._watcher
+            return code
+
+
+@asynccontextmanager
+async def on_terminal(*arguments: str, columns: int, lines: int, **environment: str) -> AsyncIterator[Terminal]:
+    """``meeta-bot ARGUMENTS`` on a terminal of that size; killed at the end if it still runs."""
+    screen, keyboard = pty.openpty()
+    fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "meeta_bot", *arguments),
+        env={**os.environ, "TERM": "xterm-256color", **environment},
+        stdin=keyboard,
+        stdout=keyboard,
+        stderr=keyboard,
+        start_new_session=True,
+    )
+    os.close(keyboard)
+    terminal = Terminal(process, screen)
+    try:
+        yield terminal
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await terminal.ended()
+        os.close(screen)
