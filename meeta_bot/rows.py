@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from meeta_bot.events import SealedEvent
+
+EARLIEST_MS = -62_135_596_800_000  # year 1 and year 9999: what ISO 8601 with four digits can show
+LATEST_MS = 253_402_300_799_999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+# Controls that JSON leaves as they are, and U+2028 and U+2029.
+_UNPRINTABLE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
 class MeetingRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +168,25 @@ class QuarantineRow(msgspec.Struct, frozen=True, kw_only=True):
     sealed: bytes
 
 
+def sealed_row(event: SealedEvent) -> EventRow:
+    """A sealed event as a row, as if it had been stored and read back.
+
+    :raises OverflowError: one of its times is outside the years 1 to 9999.
+    """
+    columns = msgspec.structs.asdict(event)
+    columns["occurred_at"] = moment(event.occurred_at)
+    columns["server_at"] = None if event.server_at is None else moment(event.server_at)
+    return EventRow(**columns, quarantine_reason=None)
+
+
+def moment(ms: int) -> datetime:
+    """The time that is `ms` milliseconds after 1970.
+
+    :raises OverflowError: it is outside the years 1 to 9999.
+    """
+    return _EPOCH + ms * _MILLISECOND
+
+
 def milliseconds(moment: datetime) -> int:
     """Whole milliseconds since 1970; the exact value that was stored."""
     return (moment - _EPOCH) // _MILLISECOND
@@ -207,3 +233,23 @@ def event_document(row: EventRow) -> dict[str, Any]:
         "payload": None if row.payload is None else msgspec.json.decode(row.payload),
         "digest": row.digest.hex(),
     }
+
+
+def chained_document(row: EventRow) -> dict[str, Any]:
+    """`event_document`, and what it takes to recompute the chain from the documents alone; bytes are hexadecimal."""
+    salt = None if row.salt is None else row.salt.hex()
+    return event_document(row) | {"commitment": row.commitment.hex(), "salt": salt}
+
+
+def json_line(document: dict[str, Any]) -> bytes:
+    """`document` as one line of JSON Lines, also for readers that take Unicode's line ends for ends of lines.
+
+    Nothing in it controls a terminal.
+
+    :raises ValueError: it holds what JSON can't, such as a lone surrogate.
+    """
+    return _UNPRINTABLE.sub(_escaped, msgspec.json.encode(document)) + b"\n"
+
+
+def _escaped(character: re.Match[bytes]) -> bytes:
+    return rf"\u{ord(character[0].decode()):04x}".encode()

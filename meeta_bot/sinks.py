@@ -22,12 +22,19 @@ class SinkUnavailable(Exception):
     """Nothing of the batch was stored and trying the same batch again later can succeed."""
 
 
+class SinkGone(Exception):
+    """Nobody will ever again take what this sink is given, such as a pipe whose reader has left. Don't retry."""
+
+
 class Sink(Protocol):
     """Takes batches in the order of ``seq`` within each capture; the same batch may come again."""
 
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         """Store the batch durably, all or nothing, each event at most once.
 
+        Cancelled, it has stored the batch or not; the same batch again finds out.
+
+        :raises SinkGone: give up on this sink.
         :raises SinkUnavailable: try again later. No other error is raised for what an event holds: an event
             that can't be stored is quarantined, so that nothing behind it waits.
         """

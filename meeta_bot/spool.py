@@ -4,18 +4,21 @@
 ``synchronous=FULL``, format version in ``user_version``)::
 
     captures(capture_id, page_load, page_seq, last_seq, head, state, touched_at, ended)   one row per capture
-    events(ordinal, sealed)                                       sealed events as MessagePack, in order of arrival
+    events(ordinal, sealed, count)       blocks of sealed events as MessagePack, in order of arrival; every event has an
+                                         ordinal, a block is named by that of its last
+
 
 **Promises.**
 
 1. ``append`` returns after the events, the page's high-water mark and the normalizer's state are on disk together,
    in one transaction. If it raises, nothing of it is.
 2. The spool alone gives ``seq`` and digests: without holes, once, in the order of appends of a capture.
-3. Events stay until ``forget``. A forgotten event may come back after a power failure, since forgetting is not
-   flushed; sinks take the same event twice.
+3. Events stay until every open reader has forgotten them; without a reader they stay. Forgetting is neither flushed
+   nor done at once, so a forgotten event may come back after a kill: sinks take the same event twice.
 4. One process owns a spool. Locks vanish with their process: what a killed one left is adopted by the next.
 
-All SQLite work happens in one thread. Appends that wait while the disk is busy share the next transaction.
+All SQLite work happens in one thread. Appends that wait while the disk is busy share the next transaction. What was
+forgotten is deleted together with the next append, or when nothing else waits, or when much of it has piled up.
 """
 
 from __future__ import annotations
@@ -43,9 +46,13 @@ from meeta_bot.settings import Settings
 _T = TypeVar("_T")
 
 _log = get_logger("spool")
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[SealedEvent])
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PAGE_BYTES = 4096
+BLOCK_EVENTS = 500  # one row holds no more: whoever reads decodes whole blocks
+FORGOTTEN_EVENTS = 2000  # forgotten ones that may wait for an append to delete them; a few blocks of disk space
 LARGEST_NUMBER_OF_SPOOLS = 1000  # of one data directory; each belongs to a process that runs or was killed
 
 _SCHEMA = """
@@ -59,8 +66,16 @@ CREATE TABLE captures (
     touched_at INTEGER NOT NULL,
     ended INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE events (ordinal INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL);
+CREATE TABLE events (
+    ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+    sealed BLOB NOT NULL,
+    count INTEGER NOT NULL DEFAULT 1
+);
 """
+
+# Version 1 had a row for each event, which is a block of one.
+_FROM_VERSION_1 = "ALTER TABLE events ADD COLUMN count INTEGER NOT NULL DEFAULT 1"
+_ARRAY = b"\xdd"  # MessagePack: an array follows, its length in four bytes
 
 _SAVE_CAPTURE = """
 INSERT INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -107,6 +122,36 @@ class Spooled(msgspec.Struct, frozen=True):
 _Pending = tuple[str, Append, asyncio.Future[Position]]
 
 
+class Reader:
+    """One consumer's place in a spool. What all readers have forgotten is gone."""
+
+    def __init__(self, spool: Spool, place: int) -> None:
+        """Stand at ordinal `place`: it and all before are forgotten. Made by `Spool.reader`."""
+        self._spool = spool
+        self.place = place
+        self.is_open = True
+        self.appended = asyncio.Event()  # set with every append; whoever waits for it clears it
+
+    @property
+    def waiting(self) -> int:
+        """Events in the spool that this reader has not forgotten; none once it is closed."""
+        return self._spool.last_ordinal - self.place if self.is_open else 0
+
+    async def read(self, limit: int, after: int = 0) -> list[Spooled]:
+        """The oldest events that it has not forgotten, at most `limit`; only those behind ordinal `after`."""
+        return await self._spool.read(limit, max(self.place, after))
+
+    async def forget(self, ordinal: int) -> None:
+        """Be done with the events up to and including `ordinal`."""
+        self.place = max(self.place, min(ordinal, self._spool.last_ordinal))
+        await self._spool.forget_passed()
+
+    async def close(self) -> None:
+        """Go for good, so that what it has not read holds up nobody. Safe to call twice."""
+        self.is_open = False
+        await self._spool.forget_passed()
+
+
 class Spool:
     """One spool directory, owned by this process until ``close``."""
 
@@ -120,7 +165,7 @@ class Spool:
         self._settings = settings
         self._lock = _take_lock(directory)
         try:
-            self._database, self.waiting = _open_database(directory / "events.sqlite3", settings)
+            self._database, self._first, self.last_ordinal = _open_database(directory / "events.sqlite3", settings)
         except BaseException:
             os.close(self._lock)
             raise
@@ -128,7 +173,19 @@ class Spool:
         self._positions: dict[str, Position] = {}
         self._pending: list[_Pending] = []
         self._committer: asyncio.Task[None] | None = None
+        self._readers: list[Reader] = []
         self.appended = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Events that are not everywhere yet."""
+        return self.last_ordinal - self._passed()
+
+    def reader(self) -> Reader:
+        """A new reader; it begins with the oldest event that is still there."""
+        reader = Reader(self, self._first)
+        self._readers.append(reader)
+        return reader
 
     async def append(self, capture_id: str, append: Append) -> Position:
         """Make `append` durable.
@@ -142,14 +199,20 @@ class Spool:
             self._committer = asyncio.create_task(self._commit_pending())
         return await future
 
-    async def read(self, limit: int) -> list[Spooled]:
-        """The oldest events, at most `limit`."""
-        return await self._in_thread(self._read, limit)
+    async def read(self, limit: int, after: int = 0) -> list[Spooled]:
+        """The oldest events behind ordinal `after`, at most `limit`, whoever has read them."""
+        return await self._in_thread(self._read, limit, after)
 
     async def forget(self, ordinal: int) -> None:
-        """Drop the events up to and including `ordinal`: they are stored elsewhere."""
-        gone = await self._in_thread(self._forget, ordinal)
-        self.waiting -= gone
+        """Delete the events up to and including `ordinal`, whoever has read them."""
+        await self._in_thread(self._forget, ordinal)
+
+    async def forget_passed(self) -> None:
+        """Delete what all open readers have forgotten, if it is time for that."""
+        passed = self._passed()
+        is_idle = passed == self.last_ordinal and not self._pending
+        if passed > self._first and (is_idle or passed - self._first >= FORGOTTEN_EVENTS):
+            await self.forget(passed)
 
     async def open_captures(self) -> list[OpenCapture]:
         """The captures without an end; right after opening, those that a killed process left."""
@@ -160,10 +223,14 @@ class Spool:
         if self._committer is not None:
             await self._committer
         if self._lock >= 0:
-            await self._in_thread(self._database.close)
-            self._thread.shutdown()
-            os.close(self._lock)
-            self._lock = -1
+            lock, self._lock = self._lock, -1
+            try:
+                await self._in_thread(self._close)
+            except SpoolError as error:  # nothing is lost by it: what was forgotten comes again
+                _log.warning("spool closed before everything was forgotten", problem=str(error))
+            finally:
+                self._thread.shutdown()
+                os.close(lock)
 
     async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:
         loop = asyncio.get_running_loop()
@@ -191,42 +258,44 @@ class Spool:
                 if not future.done():
                     future.set_exception(error)
             return
-        self.waiting += sum(len(append.events) for _, append, _ in group)
         self.appended.set()
+        for reader in self._readers:
+            reader.appended.set()
         for (_, _, future), position in zip(group, positions, strict=True):
             if not future.done():
                 future.set_result(position)
+
+    def _passed(self) -> int:
+        """The ordinal that all open readers have passed."""
+        places = [reader.place for reader in self._readers if reader.is_open]
+        return max(self._first, min(places, default=0))
 
     # --- in the spool's own thread ------------------------------------------------------------------------------
 
     def _commit(self, group: Sequence[tuple[str, Append]]) -> list[Position]:
         positions = dict(self._positions)
         reached = []
+        sealed: list[SealedEvent] = []
+        saved: dict[str, tuple[object, ...]] = {}
+        for capture_id, append in group:
+            before = positions.get(capture_id) or self._stored_position(capture_id)
+            position = _seal(capture_id, before, append, sealed)
+            positions[capture_id] = position
+            reached.append(position)
+            saved[capture_id] = _capture_row(capture_id, position, append)
+        passed = self._passed()
+        blocks = _blocks(sealed, self.last_ordinal)
         with _transaction(self._database):
-            for capture_id, append in group:
-                before = positions.get(capture_id) or self._stored_position(capture_id)
-                position = self._write(capture_id, before, append)
-                positions[capture_id] = position
-                reached.append(position)
-        self._positions = {key: value for key, value in positions.items() if not _ends(key, group)}
+            if passed > self._first:  # first, so that a full spool has room
+                self._delete(passed)
+            self._database.executemany("INSERT INTO events (ordinal, sealed, count) VALUES (?, ?, ?)", blocks)
+            self._database.executemany(_SAVE_CAPTURE, saved.values())
+        self._first = max(self._first, passed)
+        self.last_ordinal += len(sealed)
+        for capture_id in {key for key, append in group if append.state.ended}:
+            del positions[capture_id]
+        self._positions = positions
         return reached
-
-    def _write(self, capture_id: str, before: Position, append: Append) -> Position:
-        seq, head = before.last_seq, before.head
-        rows = []
-        for event in append.events:
-            seq += 1
-            sealed = chain.seal(capture_id, seq, head, event, secrets.token_bytes(chain.SALT_BYTES))
-            head = sealed.digest
-            rows.append((msgspec.msgpack.encode(sealed),))
-        page_load = append.page_load or before.page_load
-        page_seq = append.page_seq if append.page_load else before.page_seq
-        self._database.executemany("INSERT INTO events (sealed) VALUES (?)", rows)
-        state = msgspec.msgpack.encode(append.state)
-        ended = int(append.state.ended)
-        values = (capture_id, page_load, page_seq, seq, head, state, append.touched_at, ended)
-        self._database.execute(_SAVE_CAPTURE, values)
-        return Position(seq, head, page_load, page_seq)
 
     def _stored_position(self, capture_id: str) -> Position:
         """Where a capture stands that this process has not written to yet."""
@@ -235,22 +304,50 @@ class Spool:
         ).fetchone()
         return Position(*row) if row else Position()
 
-    def _read(self, limit: int) -> list[Spooled]:
-        rows = self._database.execute("SELECT ordinal, sealed FROM events ORDER BY ordinal LIMIT ?", (limit,))
-        decode = msgspec.msgpack.Decoder(SealedEvent).decode
-        return [Spooled(ordinal, decode(sealed)) for ordinal, sealed in rows]
+    def _read(self, limit: int, after: int) -> list[Spooled]:
+        blocks = self._database.execute(
+            "SELECT ordinal, count, sealed FROM events WHERE ordinal > ? ORDER BY ordinal", (max(after, self._first),)
+        )
+        found: list[Spooled] = []
+        for last, count, sealed in blocks:
+            first = last - count + 1
+            skipped = max(0, max(after, self._first) + 1 - first)
+            events = _unpack(sealed, count)[skipped : skipped + limit - len(found)]
+            found += map(Spooled, range(first + skipped, last + 1), events)
+            if len(found) >= limit:
+                break
+        blocks.close()
+        return found
 
-    def _forget(self, ordinal: int) -> int:
+    def _forget(self, ordinal: int) -> None:
         self._database.execute("PRAGMA synchronous = NORMAL")  # no flush: see promise 3
         try:
             with _transaction(self._database):
-                gone = self._database.execute("DELETE FROM events WHERE ordinal <= ?", (ordinal,)).rowcount
-                self._database.execute(
-                    "DELETE FROM captures WHERE ended = 1 AND NOT EXISTS (SELECT 1 FROM events LIMIT 1)"
-                )
+                self._delete(ordinal)
         finally:
             self._database.execute("PRAGMA synchronous = FULL")
-        return gone
+        self._first = max(self._first, min(ordinal, self.last_ordinal))
+
+    def _delete(self, ordinal: int) -> None:
+        """Delete the blocks up to `ordinal`; one that it lies in stays on disk as it is."""
+        self._database.execute("DELETE FROM events WHERE ordinal <= ?", (ordinal,))
+        self._database.execute("DELETE FROM captures WHERE ended = 1 AND NOT EXISTS (SELECT 1 FROM events LIMIT 1)")
+
+    def _close(self) -> None:
+        try:
+            if self._passed() > self._first:
+                self._forget(self._passed())
+            self._cut_block()
+        finally:
+            self._database.close()
+
+    def _cut_block(self) -> None:
+        """Delete what is forgotten of the first block, so that it does not come back when the spool is opened again."""
+        row = self._database.execute("SELECT ordinal, count, sealed FROM events ORDER BY ordinal LIMIT 1").fetchone()
+        if row is not None and (remaining := row[0] - self._first) < row[1]:
+            rest = _pack(_unpack(row[2], row[1])[-remaining:])
+            values = (remaining, rest, row[0])
+            self._database.execute("UPDATE events SET count = ?, sealed = ? WHERE ordinal = ?", values)
 
     def _open_captures(self) -> list[OpenCapture]:
         rows = self._database.execute(
@@ -308,8 +405,8 @@ def _take_lock(directory: Path) -> int:
     return lock
 
 
-def _open_database(path: Path, settings: Settings) -> tuple[sqlite3.Connection, int]:
-    """The database, and how many events it holds."""
+def _open_database(path: Path, settings: Settings) -> tuple[sqlite3.Connection, int, int]:
+    """The database, the ordinal before its first event, and the last that it gave."""
     database = None
     try:
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -319,19 +416,27 @@ def _open_database(path: Path, settings: Settings) -> tuple[sqlite3.Connection, 
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"PRAGMA max_page_count = {settings.spool_max_bytes // PAGE_BYTES}")
-        if version == 0:
+        if version < FORMAT_VERSION:
             with _transaction(database):
-                for sql in _SCHEMA.split(";"):
+                for sql in (_SCHEMA if version == 0 else _FROM_VERSION_1).split(";"):
                     database.execute(sql)
                 database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-        waiting: int = database.execute("SELECT count(*) FROM events").fetchone()[0]
+        first, last = _ordinals(database)
     except (sqlite3.Error, SpoolError) as error:
         if database is not None:
             database.close()
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             raise SpoolUnusable(f"The spool {path.parent} is damaged: {error}") from error
         raise error if isinstance(error, SpoolError) else _spool_error(error, path.parent) from error
-    return database, waiting
+    return database, first, last
+
+
+def _ordinals(database: sqlite3.Connection) -> tuple[int, int]:
+    """The ordinal before the first event, and the last that was given."""
+    given = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    first = database.execute("SELECT ordinal - count FROM events ORDER BY ordinal LIMIT 1").fetchone()
+    last = given[0] if given else 0
+    return (first[0] if first else last), last
 
 
 @contextlib.contextmanager
@@ -346,8 +451,43 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _ends(capture_id: str, group: Sequence[tuple[str, Append]]) -> bool:
-    return any(key == capture_id and append.state.ended for key, append in group)
+def _seal(capture_id: str, before: Position, append: Append, sealed: list[SealedEvent]) -> Position:
+    """Seal the events of `append`, add them to `sealed`, and tell how far the capture has come with them."""
+    seq, head = before.last_seq, before.head
+    salts = secrets.token_bytes(chain.SALT_BYTES * len(append.events))  # in one call, which costs as much as one salt
+    for number, event in enumerate(append.events):
+        seq += 1
+        salt = salts[number * chain.SALT_BYTES : (number + 1) * chain.SALT_BYTES]
+        one = chain.seal(capture_id, seq, head, event, salt)
+        head = one.digest
+        sealed.append(one)
+    page_load = append.page_load or before.page_load
+    return Position(seq, head, page_load, append.page_seq if append.page_load else before.page_seq)
+
+
+def _capture_row(capture_id: str, position: Position, append: Append) -> tuple[object, ...]:
+    state = msgspec.msgpack.encode(append.state)
+    reached = (position.page_load, position.page_seq, position.last_seq, position.head)
+    return (capture_id, *reached, state, append.touched_at, int(append.state.ended))
+
+
+def _blocks(sealed: Sequence[SealedEvent], last_ordinal: int) -> list[tuple[int, bytes, int]]:
+    """The rows that hold `sealed`, behind `last_ordinal`."""
+    blocks = []
+    for first in range(0, len(sealed), BLOCK_EVENTS):
+        part = sealed[first : first + BLOCK_EVENTS]
+        blocks.append((last_ordinal + first + len(part), _pack(part), len(part)))
+    return blocks
+
+
+def _pack(events: Sequence[SealedEvent]) -> bytes:
+    """Events one after the other, without their count before them: so version 1 wrote its single ones."""
+    header_bytes = 1 if len(events) < 16 else 3  # of a MessagePack array; blocks are smaller than 65,536 events
+    return _encoder.encode(events)[header_bytes:]
+
+
+def _unpack(packed: bytes, count: int) -> list[SealedEvent]:
+    return _decoder.decode(_ARRAY + count.to_bytes(4) + packed)
 
 
 def _spool_error(error: Exception, directory: Path) -> SpoolError:

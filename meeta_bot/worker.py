@@ -8,7 +8,7 @@ delivers, spool and browser close.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from meeta_bot import spool as spools
@@ -33,9 +33,19 @@ MakeSink = Callable[[], Sink]
 class Worker:
     """Runs captures until all have ended. ``prepare`` is the writer's."""
 
-    def __init__(self, settings: Settings, make_sink: MakeSink, prepare: Prepare, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        make_sink: MakeSink,
+        prepare: Prepare,
+        *,
+        also: Mapping[str, Sink] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         """Take a spool.
 
+        :param make_sink: a sink for the database; every spool that is delivered gets one of its own.
+        :param also: further sinks by the name that the log calls them; they get what the database gets.
         :raises SpoolError: there is none to be had.
         """
         self._settings = settings
@@ -44,7 +54,9 @@ class Worker:
         self._clock = clock or SystemClock()
         self._stopping = False
         self.spool = spools.acquire(spool_root(settings), settings)
+        self._also = dict(also or {})
         self.writer = Writer(self.spool, self._sink, settings, prepare)
+        self._writers = [self.writer, *_writers(self.spool, self._also, settings)]
         self.chromium = Chromium(settings, self._browser_crashed)
         self.pages = Pages(self.chromium, self._clock, settings)
         self.recorders: list[Recorder] = []  # in the order in which they began, those that have ended too
@@ -58,7 +70,8 @@ class Worker:
         :raises BrowserError: Chromium can't be started.
         """
         await self._end_what_was_cut(self.spool)
-        self.writer.start()
+        for writer in self._writers:
+            writer.start()
         adoption = asyncio.create_task(self._adopt(), name="adoption")
         try:
             await self.chromium.start()
@@ -132,6 +145,11 @@ class Worker:
         """Events that are in the spool and not stored yet."""
         return self.spool.waiting
 
+    @property
+    def unavailable(self) -> str | None:
+        """Why a sink takes nothing at the moment; None when all do."""
+        return next((writer.unavailable for writer in self._writers if writer.unavailable), None)
+
     def _browser_crashed(self) -> None:
         for recorder in self.recorders:
             recorder.stop(EndReason.BROWSER_CRASHED, "Chromium went away")
@@ -146,27 +164,41 @@ class Worker:
         await self.writer.ready.wait()
         for spool in spools.adopt(spool_root(self._settings), self._settings):
             await self._end_what_was_cut(spool)
-            await deliver_and_close(spool, self._make_sink(), self._settings)
+            await deliver_and_close(spool, self._make_sink(), self._settings, also=self._also)
 
     async def _stop_delivery(self, adoption: asyncio.Task[None]) -> None:
-        await self.writer.stop(self._settings.flush_timeout)
+        await _stop(self._writers, self._settings)
         if self.writer.ready.is_set():
             await asyncio.wait([adoption], timeout=self._settings.flush_timeout)
         adoption.cancel()
         await asyncio.gather(adoption, return_exceptions=True)
-        await self._sink.close()
+        for sink in (self._sink, *self._also.values()):
+            await sink.close()
         await self.spool.close()
 
 
-async def deliver_and_close(spool: Spool, sink: Sink, settings: Settings) -> int:
+def _writers(spool: Spool, sinks: Mapping[str, Sink], settings: Settings) -> list[Writer]:
+    return [Writer(spool, sink, settings, name=name) for name, sink in sinks.items()]
+
+
+async def _stop(writers: Iterable[Writer], settings: Settings) -> None:
+    """Within the flush deadline, which is one for all."""
+    await asyncio.gather(*(writer.stop(settings.flush_timeout) for writer in writers))
+
+
+async def deliver_and_close(
+    spool: Spool, sink: Sink, settings: Settings, *, also: Mapping[str, Sink] | None = None
+) -> int:
     """Deliver a spool that nobody appends to, within the flush deadline, and close spool and sink.
 
+    :param also: further sinks by name; they stay open.
     :returns: how many events remain in it.
     """
-    writer = Writer(spool, sink, settings)
-    writer.start()
+    writers = [Writer(spool, sink, settings), *_writers(spool, also or {}, settings)]
+    for writer in writers:
+        writer.start()
     try:
-        await writer.stop(settings.flush_timeout)
+        await _stop(writers, settings)
         return spool.waiting
     finally:
         await sink.close()

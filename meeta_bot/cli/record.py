@@ -18,6 +18,7 @@ from meeta_bot.cli.progress import Progress
 from meeta_bot.cli.rooms_file import RoomsFile
 from meeta_bot.errors import EXIT_EVENTS_REMAIN, CaptureFailed, UsageError
 from meeta_bot.events import ORDERLY_ENDS
+from meeta_bot.jsonl import STANDARD_OUTPUT, sink_to
 from meeta_bot.postgres import PostgresSink
 from meeta_bot.recorder import Recorder
 from meeta_bot.room_address import RoomAddress
@@ -51,6 +52,10 @@ def record(
     max_duration: Annotated[
         str | None, typer.Option(metavar="TIME", help="Leave after this long: 90s, 15m, 1h30m.")
     ] = None,
+    jsonl: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write every event as a line of JSON to FILE, too; - is standard output."),
+    ] = None,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per capture at the end.")] = False,
@@ -70,7 +75,11 @@ def record(
       echo secret | meeta-bot record https://meet.example.org/Locked --password-file -
 
       meeta-bot record --rooms rooms.txt
+
+      meeta-bot record https://meet.example.org/WeeklyStandup --jsonl - | jq .type
     """
+    if as_json and jsonl == STANDARD_OUTPUT:
+        raise UsageError("--json and --jsonl - both write to standard output", hint="name a file: --jsonl FILE")
     listing = RoomsFile(rooms) if rooms is not None else None
     addresses = [room_address.parse(url) for url in urls or []]
     if listing is not None:
@@ -86,17 +95,27 @@ def record(
         },
         config,
     )
-    sys.exit(asyncio.run(_record(addresses, listing, settings, as_json=as_json, verbose=verbose)))
+    sys.exit(asyncio.run(_record(addresses, listing, jsonl, settings, as_json=as_json, verbose=verbose)))
 
 
 async def _record(
-    addresses: list[RoomAddress], listing: RoomsFile | None, settings: Settings, *, as_json: bool, verbose: bool
+    addresses: list[RoomAddress],
+    listing: RoomsFile | None,
+    jsonl: str | None,
+    settings: Settings,
+    *,
+    as_json: bool,
+    verbose: bool,
 ) -> int:
+    also = {} if jsonl is None else {"JSON Lines": sink_to(jsonl, settings)}
+    for sink in also.values():
+        await sink.open()  # what is wrong with the file is told before anything is recorded
     async with DatabaseAccess(settings, eager=False) as database:
         worker = Worker(
             settings,
             make_sink=lambda: PostgresSink(database.url, settings),
             prepare=lambda: _prepare(database, settings),
+            also=also,
         )
         _handle_signals(worker, listing)
         with _progress(worker, verbose=verbose):
@@ -105,7 +124,7 @@ async def _record(
         _report(recorder, as_json=as_json, brief=len(worker.recorders) > ROOMS_TOLD_AT_LENGTH)
     if worker.remaining:
         console.talk().print(
-            f"{worker.remaining} events remain in the spool: {worker.writer.unavailable or 'the time was over'}\n"
+            f"{worker.remaining} events remain in the spool: {worker.unavailable or 'the time was over'}\n"
             "[dim]hint:[/]  they are delivered by the next run, or by `meeta-bot spool flush`"
         )
         return EXIT_EVENTS_REMAIN

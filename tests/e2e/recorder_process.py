@@ -62,6 +62,16 @@ class RecorderProcess:
         """Send the recorder, and nothing that it started, a signal."""
         self._process.send_signal(number)
 
+    async def prints(self) -> str:
+        """The next line on standard output."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(LOG_TIMEOUT):
+            return (await self._process.stdout.readline()).decode()
+
+    def look_away(self) -> None:
+        """Close standard output at the reading end, as `head` does."""
+        self._process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+
     async def ended(self) -> int:
         """Wait for its end; the exit code."""
         async with asyncio.timeout(EXIT_TIMEOUT):
