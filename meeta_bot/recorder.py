@@ -71,6 +71,7 @@ class Recorder:
         self._turn = asyncio.Lock()
         self._ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._in_room = asyncio.Event()
+        self._company_changed = asyncio.Event()
         self._page_is_empty = asyncio.Event()
         self._seat: Seat | None = None
         self._channel: Channel | None = None
@@ -200,27 +201,31 @@ class Recorder:
     async def _company(self) -> None:
         """Leave when nobody is there any more, nobody ever came, or the time is over."""
         while True:
-            wait = self._next_departure()
-            if isinstance(wait, End):
-                self.stop(*wait)
+            self._company_changed.clear()
+            departures = self._departures()
+            due = min(departures, default=None)
+            if due is not None and due[0] <= 0:
+                self.stop(due[1])
                 return
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else due[0]):
+                    await self._company_changed.wait()
 
-    def _next_departure(self) -> End | float:
-        """Why to leave now, or how many seconds until the question comes up again (at most one)."""
+    def _departures(self) -> list[tuple[float, EndReason]]:
+        """In how many seconds the bot would leave, and why, if nothing changed until then."""
         now_ms = self._clock.monotonic_ms() - self._started_ms
-        limit = self._settings.max_duration
-        if limit is not None and now_ms >= limit * 1000:
-            return End(EndReason.MAX_DURATION)
+        found: list[tuple[float, EndReason]] = []
+        if self._settings.max_duration is not None:
+            found.append((self._settings.max_duration - now_ms / 1000, EndReason.MAX_DURATION))
         meeting = self.state.meeting
         if self.state.in_conference and meeting.empty_since_ms is not None:
             alone = (now_ms - meeting.empty_since_ms) / 1000
             if meeting.started_at is None:
-                if alone >= self._settings.nobody_came_timeout:
-                    return End(EndReason.NOBODY_CAME)
-            elif alone >= self._settings.left_alone_grace:
-                return End(EndReason.ONLY_BOTS_LEFT if self.state.participants else EndReason.LEFT_ALONE)
-        return 1.0 if limit is None else max(0.01, min(1.0, limit - now_ms / 1000))
+                found.append((self._settings.nobody_came_timeout - alone, EndReason.NOBODY_CAME))
+            else:
+                reason = EndReason.ONLY_BOTS_LEFT if self.state.participants else EndReason.LEFT_ALONE
+                found.append((self._settings.left_alone_grace - alone, reason))
+        return found
 
     # --- from message to disk -------------------------------------------------------------------------------------
 
@@ -268,6 +273,8 @@ class Recorder:
                 append = Append(state, found, self._clock.wall_ms(), page_load, page_seq)
                 self.position = await self._append(append)
                 self.last_event = found[-1]
+            if (state.in_conference, state.meeting) != (self.state.in_conference, self.state.meeting):
+                self._company_changed.set()
             self.state = state
             return found
 

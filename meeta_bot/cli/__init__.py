@@ -6,10 +6,11 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from meeta_bot import __version__
-from meeta_bot.cli import console, db, events, export, meetings, participants, record, schema, spool, timeline
-from meeta_bot.errors import MeetaError
+from meeta_bot.cli import console, db, doctor, events, export, meetings, participants, record, schema, spool, timeline
+from meeta_bot.errors import EXIT_INTERRUPTED, MeetaError, UsageError
 
 app = typer.Typer(
     name="meeta-bot",
@@ -45,6 +46,7 @@ app.command()(participants.participants)
 app.command()(events.events)
 app.command()(export.export)
 app.command()(schema.schema)
+app.command()(doctor.doctor)
 app.add_typer(db.app, name="db")
 app.add_typer(spool.app, name="spool")
 
@@ -59,18 +61,36 @@ def main() -> None:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         console.silence_stdout()
         sys.exit(0)
+    except KeyboardInterrupt:  # between the moments in which typer sees it
+        sys.exit(EXIT_INTERRUPTED)
 
 
 def _run() -> None:
     """Run the command that the arguments name.
 
+    :raises UsageError: the arguments name no command, or options that it doesn't have.
     :raises BrokenPipeError: whoever reads standard output has gone. typer would make that exit code 1, and what is
         still buffered would only be missed when the interpreter is gone.
     """
+    console.prepare_streams()
     try:
-        app()
+        code = app(prog_name="meeta-bot", standalone_mode=False)
+        sys.stdout.flush()
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):
             raise end.__context__ from None
         sys.stdout.flush()
         raise
+    except TyperException as problem:
+        raise _usage_error(problem) from None
+    sys.exit(code or 0)  # 130 after Ctrl-C
+
+
+def _usage_error(problem: TyperException) -> UsageError:
+    """What typer says of wrong arguments, as one line like every other error."""
+    context = getattr(problem, "ctx", None)
+    if context is not None and type(problem).__name__ == "NoArgsIsHelpError":  # a group alone: its help was meant
+        typer.echo(context.get_help())
+        raise SystemExit(UsageError.exit_code)
+    command = context.command_path if context is not None else "meeta-bot"
+    return UsageError(" ".join(problem.format_message().split()), hint=f"see `{command} --help`")

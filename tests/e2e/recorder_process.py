@@ -74,11 +74,14 @@ class RecorderProcess:
 
     async def ended(self) -> int:
         """Wait for its end; the exit code."""
-        async with asyncio.timeout(EXIT_TIMEOUT):
-            assert self._process.stdout is not None
-            self.printed += (await self._process.stdout.read()).decode()
-            await self._reader
-            return await self._process.wait()
+        try:
+            async with asyncio.timeout(EXIT_TIMEOUT):
+                assert self._process.stdout is not None
+                self.printed += (await self._process.stdout.read()).decode()
+                await self._reader
+                return await self._process.wait()
+        except TimeoutError:
+            raise AssertionError(f"the recorder goes on: {self.log} {self.talk}") from None
 
 
 @asynccontextmanager

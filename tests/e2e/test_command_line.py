@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 UNREACHABLE = "postgresql://alice:s3cr3t@127.0.0.1:1/meeta"
 COMMANDS = (
     ("record",),
+    ("doctor",),
     ("meetings",),
     ("timeline",),
     ("participants",),

@@ -1,0 +1,67 @@
+"""`meeta-bot doctor`: would a recording work here, and what will it be able to see?
+
+`checks` says what a check is and makes them; here is the list of them; each other module looks at one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from meeta_bot.doctor import browser, capabilities, database, deployment, machine, spools
+from meeta_bot.doctor.checks import NOT_CHECKED, Check, Examination, Finding, Result, Status, examine
+from meeta_bot.errors import BrowserError, CaptureFailed, DatabaseError, InvalidRoomUrl, SpoolError, UsageError
+
+__all__ = ["DEPLOYMENT", "HERE", "NOT_CHECKED", "Check", "Examination", "Finding", "Result", "Status", "examine"]
+
+MACHINE, DATABASE, ROOM, SHOWS = "this machine", "database", "deployment", "what can be seen"
+
+HERE = (
+    Check("program", MACHINE, machine.program, 1),
+    Check("settings", MACHINE, machine.settings, UsageError.exit_code),
+    Check("data directory", MACHINE, machine.data_directory, SpoolError.exit_code, ("settings",)),
+    Check("disk", MACHINE, machine.disk, SpoolError.exit_code, ("data directory",)),
+    Check("spool", MACHINE, spools.waiting, SpoolError.exit_code, ("data directory",)),
+    Check("clock", MACHINE, machine.clock, 1),
+    Check("open files", MACHINE, machine.open_files, 1),
+    Check("browser", MACHINE, browser.starts, BrowserError.exit_code, ("settings",), browser.deadline),
+    Check("sandbox", MACHINE, browser.sandbox, BrowserError.exit_code, ("browser",)),
+    Check("PostgreSQL", DATABASE, database.reachable, DatabaseError.exit_code, ("settings",), database.deadline),
+    Check("schema", DATABASE, database.schema, DatabaseError.exit_code, ("PostgreSQL",), database.query_deadline),
+    Check("rights", DATABASE, database.rights, DatabaseError.exit_code, ("PostgreSQL",), database.query_deadline),
+    Check("partitions", DATABASE, database.partitions, DatabaseError.exit_code, ("schema",), database.query_deadline),
+    Check("quarantine", DATABASE, database.quarantine, DatabaseError.exit_code, ("schema",), database.query_deadline),
+    Check("server clock", DATABASE, database.clock, DatabaseError.exit_code, ("PostgreSQL",), database.query_deadline),
+)
+"""What every recording needs, in the order in which it is told."""
+
+
+def _shown(name: str, look: Callable[[Examination], Awaitable[Finding]], needs: str) -> Check:
+    return Check(name, SHOWS, look, CaptureFailed.exit_code, (needs,))
+
+
+DEPLOYMENT = (
+    Check("address", ROOM, deployment.address, InvalidRoomUrl.exit_code),
+    Check("page", ROOM, deployment.page, CaptureFailed.exit_code, ("browser", "address"), deployment.page_deadline),
+    Check("configuration", ROOM, deployment.configuration, CaptureFailed.exit_code, ("page",)),
+    Check("library", ROOM, capabilities.library, CaptureFailed.exit_code, ("configuration",)),
+    Check(
+        "login",
+        ROOM,
+        deployment.connection,
+        CaptureFailed.exit_code,
+        ("configuration",),
+        deployment.connection_deadline,
+    ),
+    _shown("access", capabilities.access, "configuration"),
+    _shown("sources", capabilities.sources, "configuration"),
+    _shown("bridge channel", capabilities.bridge_channel, "configuration"),
+    _shown("peer to peer", capabilities.peer_to_peer, "configuration"),
+    _shown("ping", capabilities.ping, "configuration"),
+    _shown("transcription", capabilities.transcription, "configuration"),
+    _shown("recording", capabilities.recording, "configuration"),
+    _shown("visitors", capabilities.visitors, "configuration"),
+    _shown("lobby", capabilities.lobby, "login"),
+    _shown("breakout rooms", capabilities.breakout_rooms, "login"),
+    _shown("moderation", capabilities.moderation, "login"),
+)
+"""What recording one room needs, and what its deployment says of itself."""

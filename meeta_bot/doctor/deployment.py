@@ -1,0 +1,144 @@
+"""A deployment and the way to it: address, page, configuration, login. The room itself is not entered."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import msgspec
+
+from meeta_bot import room_address
+from meeta_bot.conference import PageNotLoaded
+from meeta_bot.doctor.capabilities import KEYS
+from meeta_bot.doctor.checks import Examination, Finding, failed, ok, warning
+from meeta_bot.doctor.page import Document, ProbePage
+from meeta_bot.events import EndReason
+from meeta_bot.settings import Settings
+
+CERTIFICATE_WARNING = timedelta(days=7)  # renewals come weeks ahead; so close to the end one has failed
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+_HINTS = {
+    EndReason.NOT_JITSI: "open the address in a browser: does a Jitsi meeting begin there?",
+    EndReason.CERTIFICATE_REJECTED: "give the deployment a certificate that browsers trust, its whole chain included, "
+    "or have this machine's Chromium trust its authority",
+    EndReason.ROOM_UNREACHABLE: "check host, port, proxy and firewall; open the address in a browser on this machine",
+}
+_PASSWORD_REQUIRED = "connection.passwordRequired"  # noqa: S105 - an error of lib-jitsi-meet
+
+
+def page_deadline(settings: Settings) -> float:
+    """Seconds for a page."""
+    return settings.page_load_timeout + 2 * settings.page_call_timeout
+
+
+def connection_deadline(settings: Settings) -> float:
+    """Seconds for logging in, and a call around it."""
+    return settings.join_timeout + settings.page_call_timeout
+
+
+async def address(examination: Examination) -> Finding:
+    """Is it the address of a room?"""
+    examination.address = found = room_address.parse(examination.room or "")
+    said = f"room {found.room} at {found.deployment}"
+    if found.token is not None:
+        said += ", with a token"
+        expired = _expiry(found.token)
+        if expired is not None and expired < datetime.now(UTC):
+            return warning(f"{said} that expired at {expired:%Y-%m-%d %H:%M} UTC", "get a new link")
+    parts = urlsplit(found.deployment)
+    if parts.scheme == "http" and parts.hostname not in _LOCAL:
+        return warning(f"{said}, not encrypted", "write https:// if the deployment has it")
+    return ok(said)
+
+
+def _expiry(token: str) -> datetime | None:
+    """When a JSON Web Token says that it expires; its signature is the server's to judge."""
+    try:
+        payload = token.split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return datetime.fromtimestamp(claims["exp"], UTC)
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, OSError, binascii.Error, msgspec.DecodeError):
+        return None
+
+
+async def page(examination: Examination) -> Finding:
+    """Does a page of Jitsi Meet come?"""
+    examination.page = await ProbePage.open(examination.chromium, examination.settings)
+    examination.exits.push_async_callback(examination.page.close)
+    try:
+        document = await examination.page.load(examination.address)
+    except PageNotLoaded as error:
+        return failed(str(error), _HINTS.get(error.reason))
+    return judged(document, urlsplit(examination.address.url).netloc)
+
+
+def judged(document: Document, asked: str) -> Finding:
+    """What to think of a page that was asked of the host `asked`."""
+    said = f"HTTP status {document.status}"
+    if document.place != asked:
+        said += f" from {document.place}, to where it redirects"
+    if document.issuer is None or document.expires is None:
+        return ok(f"{said}, no TLS")
+    said += f", {document.protocol or 'TLS'}, certificate of {document.issuer} until {document.expires:%Y-%m-%d}"
+    if document.expires - datetime.now(UTC) < CERTIFICATE_WARNING:
+        return warning(said, "the deployment's certificate runs out: renew it")
+    return ok(said)
+
+
+async def configuration(examination: Examination) -> Finding:
+    """How the configuration comes, and whether it says what joining needs."""
+    examination.seen = seen = await examination.page.look(KEYS)
+    how = f"a script of its own, {urlsplit(seen.config_script).path}" if seen.config_script else "inlined into the page"
+    missing = [key for key in ("hosts.domain", "hosts.muc") if not seen.config[key]]
+    if not seen.config["websocket"] and not seen.config["bosh"]:
+        missing.append("websocket or bosh")
+    if missing:
+        return failed(
+            f"{how}; it lacks {', '.join(missing)}",
+            "correct the deployment's config.js; does the page work for people?",
+        )
+    return ok(f"{how}; XMPP domain {seen.config['hosts.domain']}")
+
+
+async def connection(examination: Examination) -> Finding:
+    """Log in and out: does the server answer, and does it let us in?"""
+    seconds = examination.settings.join_timeout
+    try:
+        async with asyncio.timeout(seconds):
+            connected = examination.connected = await examination.page.connect(examination.address)
+    except TimeoutError:
+        return failed(
+            f"the server did not answer a login within {seconds:g} s (join_timeout)",
+            "does the deployment's proxy pass websocket and BOSH on to its XMPP server?",
+        )
+    config = examination.seen.config
+    kind = "websocket" if connected.service.startswith("ws") else "BOSH"
+    if config["websocket"] and config["bosh"]:
+        other = "BOSH" if kind == "websocket" else "websocket"
+        choice = f"{kind} ({other} is there, too)"
+    else:
+        choice = kind
+    where = f"{choice} at {connected.service}"
+    token = examination.address.token
+    if connected.error is None:
+        who = "with the link's token" if token else "anonymously"
+        return ok(f"logged in {who} by {where} in {connected.milliseconds} ms, and out again")
+    if connected.error == _PASSWORD_REQUIRED:
+        return _authentication(where, connected.message, has_token=token is not None)
+    detail = f"{connected.error}: {connected.message}" if connected.message else connected.error
+    return failed(
+        f"no login by {where}: {detail}", f"does the deployment's proxy pass the {kind} on to its XMPP server?"
+    )
+
+
+def _authentication(where: str, message: str | None, *, has_token: bool) -> Finding:
+    detail = f": {message}" if message else ""
+    if has_token:
+        return failed(f"the server at {where} rejects the link's token{detail}", "get a new link for this room")
+    return failed(
+        f"the server at {where} lets nobody in without an account{detail}",
+        "give the room's link with its token: https://…/Room?jwt=…",
+    )
