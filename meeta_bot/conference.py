@@ -209,16 +209,22 @@ def _no_library(address: RoomAddress, status: int, look: _Look) -> PageNotLoaded
 
 def _not_loaded(address: RoomAddress, error: str) -> PageNotLoaded:
     place = urlsplit(address.url).netloc
-    if "ERR_CERT" in error or "ERR_SSL" in error:
-        return PageNotLoaded(f"the certificate of {place} is not trusted", EndReason.CERTIFICATE_REJECTED)
     known = {
         "ERR_NAME_NOT_RESOLVED": f"there is no host {place}",
         "ERR_CONNECTION_REFUSED": f"nothing listens at {place}",
+        "ERR_UNSAFE_PORT": f"browsers refuse the port of {place}",
+        "ERR_EMPTY_RESPONSE": f"what answers at {place} is no web server",
+        "ERR_INVALID_HTTP_RESPONSE": f"what answers at {place} is no web server",
+        "ERR_HTTP_RESPONSE_CODE_FAILURE": f"{place} answered with an error and nothing else",
+        "ERR_SSL_PROTOCOL_ERROR": f"what answers at {place} does not speak https",
+        "ERR_INTERNET_DISCONNECTED": "this machine has no network",
         "Timeout": f"{place} did not answer in time",
     }
     for part, message in known.items():
         if part in error:
             return PageNotLoaded(message, EndReason.ROOM_UNREACHABLE)
+    if "ERR_CERT" in error or "ERR_SSL" in error:
+        return PageNotLoaded(f"the certificate of {place} is not trusted", EndReason.CERTIFICATE_REJECTED)
     code = re.search(r"net::(ERR_\w+)", error)
     detail = code[1] if code else error.partition("\n")[0][:200]
     return PageNotLoaded(f"{place} can't be reached: {detail}", EndReason.ROOM_UNREACHABLE)

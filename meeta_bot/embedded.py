@@ -38,6 +38,8 @@ _PROBE_TIMEOUT = 2.0  # seconds for one attempt to connect
 _LOG_TAIL = 4096  # bytes of the server's log that are searched for the reason of a failure
 _PASSING_TROUBLE = ("pre-existing shared memory", "lock file")  # the server before is still on its way out
 
+_TROUBLE = (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
 _log = get_logger("embedded")
 
 
@@ -86,7 +88,10 @@ async def start(settings: Settings) -> str:
     """
     places = Places.of(settings)
     _make_home(places)
-    places.keep.touch()
+    try:
+        places.keep.touch()
+    except OSError as error:
+        raise _not_ours(places.keep, error) from None
     lock = await _share(places, settings)
     try:
         return await ensure(settings)
@@ -98,9 +103,17 @@ async def start(settings: Settings) -> str:
 
 
 async def stop(settings: Settings) -> bool:
-    """No longer keep the server up. True when it is down, False when other commands still use it."""
+    """No longer keep the server up. True when it is down, False when other commands still use it.
+
+    :raises EmbeddedDatabaseError: its directory can't be used.
+    """
     places = Places.of(settings)
-    places.keep.unlink(missing_ok=True)
+    try:
+        if not places.home.is_dir():
+            return True
+        places.keep.unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_ours(places.keep, error) from None
     return await _wait_until_down(places)
 
 
@@ -116,6 +129,14 @@ def _make_home(places: Places) -> None:
         raise EmbeddedDatabaseError(
             f"Can't create {places.home}: {error.strerror or error}", hint="name another with MEETA_DATA_DIRECTORY"
         ) from None
+
+
+def _not_ours(path: Path, error: OSError) -> EmbeddedDatabaseError:
+    """The error for a file that was made by another user, or lies on a disk that takes nothing."""
+    return EmbeddedDatabaseError(
+        f"Can't use {path}: {error.strerror or error}",
+        hint="run as the user whose it is, or name another directory with MEETA_DATA_DIRECTORY",
+    )
 
 
 async def _start(places: Places, settings: Settings) -> None:
@@ -179,17 +200,20 @@ async def _comes_up(places: Places, deadline: float) -> bool:
 async def _create_database(places: Places) -> None:
     if await _answers(places, DATABASE):
         return
-    connection = await _connect(places, "postgres")
     try:
-        await connection.execute(sqlfiles.statement("queries/create_database"))
-    finally:
-        connection.terminate()
+        connection = await _connect(places, "postgres")
+        try:
+            await connection.execute(sqlfiles.statement("queries/create_database"))
+        finally:
+            connection.terminate()
+    except _TROUBLE as error:
+        raise EmbeddedDatabaseError(f"The embedded PostgreSQL broke off: {error}", hint=f"see {places.log}") from None
 
 
 async def _answers(places: Places, database: str) -> bool:
     try:
         connection = await _connect(places, database)
-    except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+    except _TROUBLE:
         return False
     connection.terminate()
     return True
@@ -233,8 +257,14 @@ async def _locked(path: Path, how: int, timeout: float) -> int:  # noqa: ASYNC10
 
 
 def _try_lock(path: Path, how: int) -> int | None:
-    """A descriptor that holds a lock; None when it is not to be had now."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """A descriptor that holds a lock; None when it is not to be had now.
+
+    :raises EmbeddedDatabaseError: the file is another user's, or can't be made.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _not_ours(path, error) from None
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:

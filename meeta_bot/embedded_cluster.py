@@ -118,7 +118,7 @@ def prepare(settings: Settings) -> Path:
 
     Only one process at a time may do this (`embedded` holds a lock).
 
-    :raises EmbeddedDatabaseError: no binaries, no permission, no space.
+    :raises EmbeddedDatabaseError: no binaries, no permission, no space, no answer.
     """
     places, owner = Places.of(settings), account()
     try:
@@ -127,6 +127,11 @@ def prepare(settings: Settings) -> Path:
         _make_private(places.socket, owner)
         if not (places.data / "PG_VERSION").exists():
             _initialize(places, owner, binaries)
+    except subprocess.TimeoutExpired:
+        raise EmbeddedDatabaseError(
+            f"initdb did not end in {_INITDB_TIMEOUT} s",
+            hint="is the disk overloaded? Try again, or give --database-url",
+        ) from None
     except OSError as error:
         raise EmbeddedDatabaseError(
             f"Can't prepare the embedded PostgreSQL in {places.home}: {error.strerror or error}",

@@ -22,13 +22,15 @@
     │   └── SpoolFull
     └── CaptureFailed             7   a capture ended because it could not get in or stay in
 
-Exit code 75 (EX_TEMPFAIL) is no error: events remain in the spool and will be delivered later.
+Exit code 75 (EX_TEMPFAIL) is no error: events remain in the spool and will be delivered later. Nor is 130: Ctrl-C
+ended a command that reads.
 The message of an error is one line that says what is wrong; ``hint`` is one that says what to do.
 """
 
 from __future__ import annotations
 
 EXIT_EVENTS_REMAIN = 75
+EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 
 class MeetaError(Exception):

@@ -115,7 +115,7 @@ async def _connected(url: str, settings: Settings, purpose: str) -> AsyncIterato
             "Another process holds the lock for too long", hint="wait for the other upgrade, or look for its session"
         ) from None
     except database.TROUBLE as error:
-        raise DatabaseError(f"PostgreSQL refused: {database.explain(error)}") from None
+        raise database.trouble(error) from None
     finally:
         connection.terminate()  # also gives the advisory lock back, whatever state the session is in
 

@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
     # --- many rooms -----------------------------------------------------------------------------------
     rooms_per_page: int = Field(
-        20, gt=0, le=100, description="rooms of one deployment that share a page: memory saved against what one crash takes"
+        20, gt=0, le=100, description="rooms of one deployment in one page: memory saved against what one crash takes"
     )
     rooms_per_profile: int = Field(
         100, gt=0, le=120, description="rooms of one browser profile; each takes two of its 255 websockets"
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         2_000, gt=0, description="when more events than this wait, they are stored in bulk; four ordinary batches"
     )
     writer_bulk_events: int = Field(
-        5_000, gt=0, le=50_000, description="events a transaction in bulk; larger ones gain nothing and hold locks longer"
+        5_000, gt=0, le=50_000, description="events a transaction in bulk; more gain nothing and hold locks longer"
     )
     jsonl_line_bytes: int = Field(
         64 * 2**20, gt=0, description="a line of a JSON Lines file, as much as a page holds; readers keep one in memory"

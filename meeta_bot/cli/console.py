@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import json
 import os
 import re
 import sys
@@ -13,6 +16,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from meeta_bot.errors import MeetaError, UsageError
 from meeta_bot.logs import redact_text
@@ -30,9 +36,24 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings; also MEETA_CONFIG.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def as_text(value: str | None) -> str | None:
+    """What was typed, which is passed on to PostgreSQL.
+
+    :raises UsageError: it is no text: bytes that are no UTF-8.
+    """
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{value!r} is no text in UTF-8", hint="type it on a terminal that writes UTF-8") from None
+    return value
+
+
 Which = Annotated[
     str,
     typer.Argument(
+        callback=as_text,
         metavar="[MEETING]",
         help="A meeting's id, the beginning of one, a room's name, or 'latest'.",
         show_default=False,
@@ -40,6 +61,15 @@ Which = Annotated[
 ]
 
 _LONGEST_NAME = 60
+_LONGEST_LINE = 2000  # characters of an error or a hint
+_SCANNED = 16  # characters that are looked at for each that may be shown; whoever hides more among them is cut
+_MOST_MARKS = 4  # accents on one letter: more than any script needs, too few to climb over the lines above
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")
+# Controls except ends of lines and tabs, C1 among them, which terminals obey in UTF-8 too; direction; line separators.
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\r(?!\n)"
+)
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs that show as nothing
 _WIDTH_ELSEWHERE = 160  # columns where there is no terminal that has a width
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -54,12 +84,27 @@ def talk() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def print_table(table: Table) -> None:
+    """Print a table; on a terminal that is too narrow its lines wrap, since a cut id or time would be of no use."""
+    console = out()
+    console.width = max(console.width, _WIDTH_ELSEWHERE)
+    console.print(table)
+
+
 def complain(error: MeetaError) -> None:
     """One line that says what is wrong and one that says what to do."""
     console = talk()
-    console.print(f"[bold red]error:[/] {markup_free(redact_text(str(error)))}", soft_wrap=True)
-    if error.hint:
-        console.print(f"[dim]hint:[/]  {markup_free(error.hint)}", soft_wrap=True)
+    for heading, style, text in (("error: ", "bold red", str(error)), ("hint:  ", "dim", error.hint)):
+        if text:
+            line = safe_name(redact_text(text), _LONGEST_LINE)
+            console.print(Text.assemble((heading, style), line), soft_wrap=True)
+
+
+def prepare_streams() -> None:
+    """Let no character stop the output: pipes and files get UTF-8, a terminal that can't show one a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
 
 
 def silence_stdout() -> None:
@@ -69,20 +114,50 @@ def silence_stdout() -> None:
 
 def print_json(value: Any) -> None:
     """`value` as one line of JSON on standard output."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    line = msgspec.json.encode(value).decode()
+    sys.stdout.write(f"{escape_controls(line) if sys.stdout.isatty() else line}\n")
+
+
+def escape_controls(text: str) -> str:
+    """`text` whose controls of terminals are written as in JSON, such as ``\\u001b``."""
+    return _CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def markup_free(text: str) -> str:
     """`text` in which brackets are not taken for rich's markup."""
-    return text.replace("[", "\\[")
+    return escape(text)
 
 
 def safe_name(name: str | None, longest: int = _LONGEST_NAME) -> str:
-    """A display name that can't harm a terminal: no control or direction characters, not endless."""
-    kept = "".join(" " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char for char in name or "")
-    kept = "".join(char for char in kept if unicodedata.category(char) not in ("Cf", "Cs", "Co", "Cn"))
+    """A text of others that can't harm a terminal.
+
+    No control, direction or invisible characters, no towers of accents, one line of `longest` characters at most. Empty
+    when nothing of it would be seen.
+    """
+    given = name or ""
+    scanned = given[: _SCANNED * longest]
+    kept = scanned if scanned.isascii() and scanned.isprintable() else _visible(scanned)
     kept = " ".join(kept.split())
-    return kept if len(kept) <= longest else f"{kept[: longest - 1]}…"
+    is_whole = len(kept) <= longest and len(scanned) == len(given)
+    return kept if is_whole or not kept else f"{kept[: longest - 1]}…"
+
+
+def _visible(text: str) -> str:
+    kept: list[str] = []
+    marks = _MOST_MARKS  # none before the first letter
+    for char in text:
+        category = unicodedata.category(char)
+        if category in ("Cc", "Zl", "Zp", "Zs") or char in _BLANKS:
+            kept.append(" ")
+            marks = _MOST_MARKS
+        elif category in ("Mn", "Me"):
+            marks += 1
+            if marks <= _MOST_MARKS:
+                kept.append(char)
+        elif category not in _UNSEEN:
+            kept.append(char)
+            marks = 0
+    return "".join(kept)
 
 
 def local_time(moment: datetime | None, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
@@ -111,16 +186,30 @@ def parse_duration(text: str) -> float:
     return hours * 3600 + minutes * 60 + seconds
 
 
+_HOW_TO_GIVE_ONE = "write it into the first line of a file that only you can read, or pipe it in with `-`"
+
+
 def read_secret(source: str) -> str:
     """The first line of the file `source`, or of standard input for ``-``.
 
     :raises UsageError: it can't be read or is empty.
     """
+    shown = {"-": "Standard input", "": "''"}.get(source, source)
     try:
-        text = sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Can't read {source}: {getattr(error, 'strerror', None) or error}") from None
-    secret = text.partition("\n")[0].rstrip("\r")
+        text = _typed_secret() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except UnicodeDecodeError:  # its own words quote a byte of the secret
+        raise UsageError(f"{shown} is no text in UTF-8", hint=_HOW_TO_GIVE_ONE) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"Can't read {shown}: {reason}", hint=_HOW_TO_GIVE_ONE) from None
+    secret = text.removeprefix("\ufeff").partition("\n")[0].rstrip("\r")
     if not secret:
-        raise UsageError(f"{'Standard input' if source == '-' else source} holds no secret in its first line")
+        raise UsageError(f"{shown} holds no secret in its first line", hint=_HOW_TO_GIVE_ONE)
     return secret
+
+
+def _typed_secret() -> str:
+    """The first line of standard input, which a parent may have closed."""
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    return sys.stdin.buffer.readline().decode()

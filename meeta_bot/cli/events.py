@@ -36,7 +36,11 @@ def events(
     ] = None,
     participant: Annotated[
         str | None,
-        typer.Option(metavar="NAME|ENDPOINT_ID", help="Only about those who ever had this name, or this endpoint."),
+        typer.Option(
+            callback=console.as_text,
+            metavar="NAME|ENDPOINT_ID",
+            help="Only about those who ever had this name, or this endpoint.",
+        ),
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Not before this moment: ISO 8601, or 15m for so long ago.")
@@ -64,11 +68,13 @@ def events(
       meeta-bot events latest --counts
     """
     wanted = Filter(types=_types(types), participant=participant, since=_moment(since), until=_moment(until))
+    if wanted.since and wanted.until and wanted.since >= wanted.until:
+        raise UsageError("--since is not before --until", hint="give the earlier moment to --since")
     if counts and follow:
         raise UsageError("--counts and --follow don't go together", hint="give one of them")
 
     async def work(reader: Reader) -> None:
-        found = await reader.find_meeting(meeting)
+        found = await reading.find_meeting(reader, meeting)
         if counts:
             _print_counts(await _count(reader, found, wanted, limit), as_json=as_json)
         else:

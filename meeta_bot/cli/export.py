@@ -49,6 +49,7 @@ def export(
     meeting: Annotated[
         str | None,
         typer.Argument(
+            callback=console.as_text,
             metavar="[MEETING]",
             help="A meeting's id, the beginning of one, a room's name, or 'latest'. Default: latest.",
             show_default=False,
@@ -95,12 +96,14 @@ def export(
 
 async def _heads(reader: Reader, meeting: str | None) -> list[Head]:
     """How far the captures of a meeting are stored; of all for None."""
-    return await reader.heads(None if meeting is None else (await reader.find_meeting(meeting)).capture_ids)
+    return await reader.heads(None if meeting is None else (await reading.find_meeting(reader, meeting)).capture_ids)
 
 
 async def _write(reader: Reader, heads: list[Head], output_format: Format, file: BinaryIO) -> Summary:
     """Write all events up to `heads`, one capture after the other, a page at a time."""
     encode, summary = _ENCODERS[output_format], Summary()
+    if file is sys.stdout.buffer and sys.stdout.isatty():
+        encode = _for_terminal(encode)
     if output_format is Format.CSV:
         file.write(_csv_line(COLUMNS))
     with _progress(sum(head.event_count for head in heads), to_terminal=file is sys.stdout.buffer) as advance:
@@ -175,6 +178,11 @@ def _csv(row: EventRow) -> bytes:
     )
 
 
+def _for_terminal(encode: Callable[[EventRow], bytes]) -> Callable[[EventRow], bytes]:
+    """What `encode` makes, without the characters that control terminals."""
+    return lambda row: console.escape_controls(encode(row).decode()).encode()
+
+
 def _harmless(text: str | None) -> str | None:
     """`text` as a cell that no spreadsheet computes. One that begins with a quote gets one too, so nothing is lost."""
     return f"'{text}" if text is not None and text.startswith((*_ACTIVE, "'")) else text
@@ -195,11 +203,15 @@ def _target(output: str, *, force: bool) -> Path:
 
     :raises UsageError: it may not or can't be written there.
     """
+    if not output:
+        raise UsageError("--output names no file", hint="use - for standard output")
     try:
         target = Path(output).resolve()
         _refuse_to_overwrite(target, force=force)
         if target.exists() and not target.is_file():
             raise UsageError(f"{output} is no ordinary file", hint="use `--output -` and redirect it")
+        if not target.parent.is_dir():
+            raise UsageError(f"There is no directory {target.parent}", hint="create it, or name another file")
     except (OSError, RuntimeError) as error:
         raise _cant_write(output, error) from None
     return target

@@ -15,7 +15,7 @@ _STATE_STYLES = {"recording": "green", "lost": "red"}
 
 
 def meetings(
-    room: Annotated[str | None, typer.Option(help="Only meetings of this room.")] = None,
+    room: Annotated[str | None, typer.Option(callback=console.as_text, help="Only meetings of this room.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 20,
     as_json: console.AsJson = False,
     database_url: console.DatabaseUrl = None,
@@ -36,9 +36,12 @@ def meetings(
         for row in rows:
             console.print_json(document(row))
     elif rows:
-        console.out().print(_table(rows))
+        console.print_table(_table(rows))
+    elif room is not None:
+        shown = console.markup_free(console.safe_name(room))
+        console.talk().print(f"No meetings of room {shown!r}. `meeta-bot meetings` lists all.", soft_wrap=True)
     else:
-        console.talk().print("No meetings yet. Record one: meeta-bot record https://meet.example.org/Room")
+        console.talk().print(f"No meetings yet; {reading.RECORD_ONE}", soft_wrap=True)
 
 
 def document(row: MeetingRow) -> dict[str, object]:

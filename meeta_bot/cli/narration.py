@@ -105,11 +105,11 @@ _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
 def sentence(event_type: str, payload: Payload | None, endpoint_id: str | None, name: Who) -> str:
     """What happened, for a person. `name` gives a participant's name."""
     if payload is None:
-        return f"{event_type} (erased or in quarantine)"
+        return f"{safe_name(event_type)} (erased or in quarantine)"
     tell = _SENTENCES.get(event_type)
     if tell is None:
         subject = f"{name(endpoint_id)}: " if endpoint_id else ""
-        return f"{subject}{event_type} {_fields(payload)}".rstrip()
+        return f"{subject}{safe_name(event_type)} {_fields(payload)}".rstrip()
     return safe_name(tell(payload, name(endpoint_id), name), 2 * _LONGEST_TEXT)
 
 
@@ -167,5 +167,5 @@ def _gap(payload: Payload) -> str:
 
 
 def _fields(payload: Payload) -> str:
-    shown = (f"{key}={safe_name(str(value), 40)}" for key, value in payload.items() if value not in (None, [], {}))
-    return " ".join(shown)
+    filled = {key: value for key, value in payload.items() if value not in (None, [], {})}
+    return " ".join(f"{safe_name(key)}={safe_name(str(value), 40)}" for key, value in filled.items())

@@ -26,7 +26,7 @@ def participants(
     """
 
     async def work(reader: Reader) -> list[ParticipantRow]:
-        found = await reader.find_meeting(meeting)
+        found = await reading.find_meeting(reader, meeting)
         return await reader.participants(found.capture_ids)
 
     rows = reading.read(work, database_url=database_url, config=config)
@@ -34,7 +34,7 @@ def participants(
         for row in rows:
             console.print_json(document(row))
     elif rows:
-        console.out().print(_table(rows))
+        console.print_table(_table(rows))
     else:
         console.talk().print("Nobody was seen there.")
 
@@ -62,7 +62,7 @@ def _table(rows: list[ParticipantRow]) -> Table:
     for row in rows:
         bound = "≥ " if row.duration_is_lower_bound else ""
         table.add_row(
-            Text(console.safe_name(row.display_name) or row.endpoint_ids[0], style="bold"),
+            Text(console.safe_name(row.display_name) or console.safe_name(row.endpoint_ids[0]), style="bold"),
             Text(row.kind or "", style="dim"),
             Text(console.local_time(row.first_joined_at, "%H:%M:%S")),
             Text("still there" if row.present else console.local_time(row.last_seen_at, "%H:%M:%S")),

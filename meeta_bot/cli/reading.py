@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,11 +13,14 @@ import msgspec
 
 from meeta_bot import logs, migrations, queries
 from meeta_bot.cli.database import DatabaseAccess
+from meeta_bot.errors import Ambiguous, NotFound
 from meeta_bot.queries import Reader
-from meeta_bot.rows import EventRow
+from meeta_bot.rows import EventRow, MeetingRow
 from meeta_bot.settings import Settings, load
 
 _T = TypeVar("_T")
+_ROOMS_COMPARED = 200  # latest meetings whose rooms are compared with one that is not found
+RECORD_ONE = "record one: meeta-bot record https://meet.example.org/WeeklyStandup"
 
 
 @asynccontextmanager
@@ -38,6 +42,25 @@ def read(work: Callable[[Reader], Awaitable[_T]], *, database_url: str | None, c
             return await work(reader)
 
     return asyncio.run(run())
+
+
+async def find_meeting(reader: Reader, which: str) -> MeetingRow:
+    """The meeting that `which` names, as :meth:`Reader.find_meeting` does.
+
+    :raises NotFound: there is none; the hint names a room that is spelt alike.
+    :raises Ambiguous: a prefix fits several.
+    """
+    try:
+        return await reader.find_meeting(which)
+    except Ambiguous:
+        raise
+    except NotFound as error:
+        rows = await reader.meetings(_ROOMS_COMPARED)
+        if not rows:
+            raise NotFound("There are no meetings yet", hint=RECORD_ONE) from None
+        close = difflib.get_close_matches(which.lower(), {row.room or "" for row in rows}, 1)
+        to_do = f"did you mean {close[0]!r}?" if close else f"{error.hint}; `meeta-bot meetings` lists them"
+        raise NotFound(str(error), hint=to_do) from None
 
 
 class ToldEvent(msgspec.Struct, frozen=True):

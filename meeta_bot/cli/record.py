@@ -89,7 +89,7 @@ def record(
     settings = load(
         {
             "bot_name": name,
-            "room_password": console.read_secret(password_file) if password_file else None,
+            "room_password": console.read_secret(password_file) if password_file is not None else None,
             "max_duration": console.parse_duration(max_duration) if max_duration else None,
             "database_url": database_url,
         },
@@ -123,10 +123,10 @@ async def _record(
     for recorder in worker.recorders:
         _report(recorder, as_json=as_json, brief=len(worker.recorders) > ROOMS_TOLD_AT_LENGTH)
     if worker.remaining:
-        console.talk().print(
-            f"{worker.remaining} events remain in the spool: {worker.unavailable or 'the time was over'}\n"
-            "[dim]hint:[/]  they are delivered by the next run, or by `meeta-bot spool flush`"
-        )
+        reason = console.markup_free(worker.unavailable or "the time was over")
+        talk = console.talk()
+        talk.print(f"{worker.remaining} events remain in the spool: {reason}", soft_wrap=True)
+        talk.print("[dim]hint:[/]  they are delivered by the next run, or by `meeta-bot spool flush`", soft_wrap=True)
         return EXIT_EVENTS_REMAIN
     return 0 if all(end.reason in ORDERLY_ENDS for end in ends) else CaptureFailed.exit_code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
 import typer
 
@@ -11,7 +12,7 @@ from meeta_bot import logs, migrations
 from meeta_bot.cli import console
 from meeta_bot.cli.database import DatabaseAccess
 from meeta_bot.clock import SystemClock
-from meeta_bot.errors import EXIT_EVENTS_REMAIN
+from meeta_bot.errors import EXIT_EVENTS_REMAIN, SpoolUnusable
 from meeta_bot.postgres import PostgresSink
 from meeta_bot.recorder import end_cut_captures
 from meeta_bot.settings import Settings, load
@@ -42,9 +43,12 @@ def flush(
 
 async def _flush(settings: Settings, *, as_json: bool) -> int:
     delivered = remaining = captures = 0
+    root = spool_root(settings)
+    if not _is_there(root):
+        console.talk().print(f"There is no spool {console.markup_free(str(root))}", soft_wrap=True)
     async with DatabaseAccess(settings) as database:
         await migrations.upgrade(database.url, settings)
-        for spool in adopt(spool_root(settings), settings):
+        for spool in adopt(root, settings):
             captures += await end_cut_captures(spool, SystemClock())
             before = spool.waiting
             left = await deliver_and_close(spool, PostgresSink(database.url, settings), settings)
@@ -55,3 +59,15 @@ async def _flush(settings: Settings, *, as_json: bool) -> int:
     else:
         console.talk().print(f"{delivered} events delivered, {remaining} remain, {captures} cut captures ended")
     return EXIT_EVENTS_REMAIN if remaining else 0
+
+
+def _is_there(root: Path) -> bool:
+    """Is there a directory of spools? Without one nothing can remain; more often its place was named wrongly.
+
+    :raises SpoolUnusable: nobody can tell.
+    """
+    try:
+        return root.is_dir()
+    except OSError as error:
+        hint = "name the directory that the recorder had with MEETA_DATA_DIRECTORY"
+        raise SpoolUnusable(f"Can't read the spool {root}: {error.strerror}", hint=hint) from None

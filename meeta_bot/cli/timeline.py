@@ -59,7 +59,7 @@ def timeline(
 
 
 async def _story(reader: Reader, which: str) -> _Story:
-    meeting = await reader.find_meeting(which)
+    meeting = await reading.find_meeting(reader, which)
     captures = await reader.captures(meeting.capture_ids)
     capture = max(captures, key=lambda row: row.event_count)
     events = [told(row) async for row in reader.all_events([capture.capture_id])]
@@ -109,7 +109,7 @@ def _print_lanes(out: Console, story: _Story) -> None:
     columns = max(20, min(out.width, 160) - _NAME_WIDTH - 2)
     out.print(_scale(begin, end, columns), no_wrap=True)
     for lane in sorted(story.lanes, key=lambda lane: lane.kind not in ("human", "phone")):
-        name = set_cell_size(console.safe_name(lane.name) or lane.endpoint_id, _NAME_WIDTH)
+        name = set_cell_size(console.safe_name(lane.name) or console.safe_name(lane.endpoint_id), _NAME_WIDTH)
         row = Text(f"{name} ", style="bold" if lane.kind == "human" else "dim")
         out.print(row.append_text(_bar(lane, begin, end, columns)), no_wrap=True)
     legend = Text(" " * (_NAME_WIDTH + 1))
@@ -205,7 +205,7 @@ def _learn_name(names: dict[str, str], event: ToldEvent) -> None:
 def _name(names: dict[str, str], endpoint_id: str | None, own: str | None) -> str:
     if endpoint_id is None:
         return "somebody"
-    return "the bot" if endpoint_id == own else names.get(endpoint_id) or endpoint_id
+    return "the bot" if endpoint_id == own else names.get(endpoint_id) or console.safe_name(endpoint_id)
 
 
 def _moment(milliseconds: int) -> str:

@@ -14,7 +14,6 @@ from meeta_bot.clock import SystemClock
 from meeta_bot.doctor.checks import Examination, Finding, failed, note, ok, warning
 from meeta_bot.doctor.machine import what_stands
 from meeta_bot.embedded_cluster import Places, account
-from meeta_bot.errors import DatabaseError
 from meeta_bot.settings import Settings
 
 _T = TypeVar("_T")
@@ -211,4 +210,4 @@ async def _guarded(query: Awaitable[_T]) -> _T:
     try:
         return await query
     except database.TROUBLE as error:
-        raise DatabaseError(f"PostgreSQL refused: {database.explain(error)}", hint="look at the server's log") from None
+        raise database.trouble(error) from None

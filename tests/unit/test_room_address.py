@@ -43,6 +43,29 @@ def test_an_address_is_taken_apart_as_the_web_application_does(given_text: str, 
     assert address.url.startswith(f"{address.deployment}/")
 
 
+@pytest.mark.parametrize(
+    ("last", "room"),
+    [
+        ("Фокус", "%d1%84%d0%be%d0%ba%d1%83%d1%81"),
+        ("🙂", "%f0%9f%99%82"),
+        ("%F0%9F%99%82", "%f0%9f%99%82"),
+        ("100%", "100%25"),
+        ("%zz", "%25zz"),
+        ("a%2", "a%252"),
+        ("%FF", "%ef%bf%bd"),
+        ("\u202eadA", "%e2%80%aeada"),
+        ("Room?a=b#c/d", "room"),
+        ("a%3Fb%23c", "a%3fb%23c"),
+    ],
+)
+def test_whatever_a_room_is_called_its_address_is_plain_and_names_it_again(last: str, room: str) -> None:
+    address = room_address.parse(f"https://meet.example.org/{last}")
+    assert address.room == room
+    assert address.url.isascii()
+    assert address.url.isprintable()
+    assert room_address.parse(address.url) == address
+
+
 def test_the_deployment_is_the_address_without_the_room() -> None:
     assert room_address.parse("https://h.example/t/Room").deployment == "https://h.example/t"
     assert room_address.parse("https://h.example:1234/Room").deployment == "https://h.example:1234"

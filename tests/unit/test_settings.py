@@ -145,3 +145,152 @@ def test_settings_can_t_be_changed() -> None:
 def test_every_setting_says_what_it_is_for() -> None:
     fields = settings.Settings.model_fields
     assert [name for name, field in fields.items() if not field.description] == []
+
+
+# --- what is said of mistakes, word for word ----------------------------------------------------------------------
+
+
+def problem(**call: object) -> tuple[str, str | None]:
+    """What is wrong and what to do."""
+    with pytest.raises(ConfigurationError) as error:
+        settings.load(**call)  # type: ignore[arg-type]
+    return str(error.value), error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "to_do"),
+    [
+        (
+            'join_timeout = "soon"',
+            "Setting 'join_timeout' ({path}) is no number: 'soon'",
+            "in the room, counted from the loaded page; a number of seconds, 45 by default",
+        ),
+        (
+            "join_timeout = 0",
+            "Setting 'join_timeout' ({path}) must be greater than 0: 0",
+            "in the room, counted from the loaded page; a number of seconds, 45 by default",
+        ),
+        (
+            "join_timeout = inf",
+            "Setting 'join_timeout' ({path}) must be finite: inf",
+            "in the room, counted from the loaded page; a number of seconds, 45 by default",
+        ),
+        (
+            "page_batch_messages = 1001",
+            "Setting 'page_batch_messages' ({path}) must be at most 1000: 1001",
+            "messages in one call of the binding, 100 by default",
+        ),
+        (
+            "page_batch_messages = 1.5",
+            "Setting 'page_batch_messages' ({path}) is no whole number: 1.5",
+            "messages in one call of the binding, 100 by default",
+        ),
+        (
+            'max_duration = "1h"',
+            "Setting 'max_duration' ({path}) is no number: '1h'",
+            "leave after this long; a number of seconds",
+        ),
+        (
+            "bot_name = 5",
+            "Setting 'bot_name' ({path}) is no text: 5",
+            "the name that others in the room see, Event recorder by default",
+        ),
+        (
+            'browser = ""',
+            "Setting 'browser' ({path}) is empty",
+            "unset it, or give it a value: Chromium to use instead of the one that is found",
+        ),
+        (
+            'room_password = ""',
+            "Setting 'room_password' ({path}) is empty",
+            "unset it, or give it a value: password of locked rooms",
+        ),
+        ("room_password = 5", "Setting 'room_password' ({path}) is no text", "password of locked rooms"),
+        ('bot_nmae = "x"', "There is no setting 'bot_nmae' ({path})", "did you mean 'bot_name'?"),
+        ('MEETA_BOT_NAME = "x"', "There is no setting 'MEETA_BOT_NAME' ({path})", "did you mean 'bot_name'?"),
+        (
+            '[meeta]\nbot_name = "x"',
+            "There is no setting 'meeta' ({path})",
+            "the file has no tables: write settings without a [heading]",
+        ),
+        ("zzz = 1", "There is no setting 'zzz' ({path})", "meeta_bot/settings.py lists them all"),
+        (
+            'bot_name = "ok"\njoin_timeout = = 3\n',
+            "{path} is no valid TOML: Invalid value (at line 2, column 16)",
+            'a setting a line, texts in quotes: bot_name = "Recorder"',
+        ),
+        (
+            'join_timeout = 3\nbot_name = "unterminated',
+            "{path} is no valid TOML: Unterminated string (at line 2, column 25)",
+            'a setting a line, texts in quotes: bot_name = "Recorder"',
+        ),
+        (
+            "join_timeout = 1\njoin_timeout = 2",
+            "{path} is no valid TOML: Cannot overwrite a value (at line 2, column 17)",
+            'a setting a line, texts in quotes: bot_name = "Recorder"',
+        ),
+    ],
+)
+def test_a_mistake_in_the_file_is_told_with_what_to_do(text: str, says: str, to_do: str, toml: WriteToml) -> None:
+    path = toml(text)
+    assert problem(config_file=path) == (says.format(path=path), to_do)
+
+
+def test_a_file_in_another_encoding_is_told_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "latin1.toml"
+    path.write_bytes('join_timeout = 3\nbot_name = "Protokollführer"'.encode("latin-1"))
+    assert problem(config_file=path) == (f"{path} is no text in UTF-8: line 2", "save it as UTF-8")
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "windows.toml"
+    path.write_bytes(b'\xef\xbb\xbfbot_name = "x"\r\n')
+    assert settings.load(config_file=path).bot_name == "x"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("MEETA_JOIN_TIMEOUT", "soon", "Setting 'join_timeout' (MEETA_JOIN_TIMEOUT) is no number: 'soon'"),
+        ("MEETA_DATABASE_URL", "", "Setting 'database_url' (MEETA_DATABASE_URL) is empty"),
+        ("MEETA_DATA_DIRECTORY", "", "Setting 'data_directory' (MEETA_DATA_DIRECTORY) is empty"),
+        ("MEETA_BOT_NAME", "\udcff", "Setting 'bot_name' (MEETA_BOT_NAME) is no text in UTF-8"),
+        ("MEETA_ROOM_PASSWORD", "h\udcffsh", "Setting 'room_password' (MEETA_ROOM_PASSWORD) is no text in UTF-8"),
+        ("MEETA_DATABASE_ULR", "postgresql://u:hush@h/d", "There is no setting 'MEETA_DATABASE_ULR'"),
+        ("MEETA_CONFG", "/etc/meeta.toml", "There is no setting 'MEETA_CONFG'"),
+        ("meeta_browsr", "x", "There is no setting 'meeta_browsr'"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_told_with_the_variable(
+    variable: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    said, to_do = problem()
+    assert said == says
+    assert to_do
+    assert "hush" not in said + to_do
+
+
+def test_a_slip_of_the_pen_is_put_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEETA_DATABASE_ULR", "x")
+    assert problem()[1] == "did you mean MEETA_DATABASE_URL?"
+
+
+def test_variables_of_others_that_begin_alike_are_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MEETA_TEST_SEED", "MEETA_TEST_JITSI_URL", "MEETA_VERSION", "MEETA_HOME", "MEETA_DATABASE"):
+        monkeypatch.setenv(name, "x")
+    assert settings.load().bot_name == "Event recorder"
+
+
+def test_an_option_is_told_without_a_place() -> None:
+    assert problem(options={"max_duration": 0.0}) == (
+        "Setting 'max_duration' must be greater than 0: 0.0",
+        "leave after this long; a number of seconds",
+    )
+
+
+def test_every_setting_s_mistake_gets_words_of_its_own() -> None:
+    for name in settings.Settings.model_fields:
+        said, to_do = problem(options={name: {"a": object()}})
+        assert said.startswith(f"Setting {name!r} is no ")
+        assert to_do
