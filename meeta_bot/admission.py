@@ -16,6 +16,14 @@ _CONFERENCE = {
     "conference.reservationError": EndReason.NOT_ALLOWED,
     "conference.focusLeft": EndReason.RECONNECT_EXHAUSTED,
 }
+# Payloads that can end a capture; of all others there is no verdict.
+DECISIVE = (
+    events.CaptureKicked,
+    events.CaptureLobbyDenied,
+    events.CaptureError,
+    events.ConferenceFailed,
+    events.ConnectionFailed,
+)
 _TERMINATED = "The meeting has been terminated"  # Prosody's reason when a moderator ends the meeting for all
 
 

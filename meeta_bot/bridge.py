@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -58,6 +60,9 @@ class Channel:
         self.conference = conference
         self.page_load: str | None = None
         self.page_seq = 0  # the last that was handed on
+        self._batches = 0  # that were handed on, whole or in part
+        self._durable = 0  # of them, those that are on disk
+        self._told = 0  # of those, the ones that the page knows of
 
     def offer(self, batch: PageBatch) -> None:
         """Take a batch from the page, unless there is no room: then the page sends it again."""
@@ -96,9 +101,20 @@ class Channel:
                 break
             self.page_seq = message.page_seq
             fresh.append(message)
-        if not fresh:
+        if fresh:
+            self._batches += 1
+        else:
             self._bridge.acknowledge_again(self.conference)
         return fresh
+
+    def note_durable(self) -> int:
+        """All that was handed on is on disk. How many batches the page waits to hear of."""
+        self._durable = self._batches
+        return self._durable - self._told
+
+    def note_told(self) -> None:
+        """The page knows now what was on disk."""
+        self._told = self._durable
 
     def _ask_again(self) -> None:
         """Once for each hole: the batches behind it that are on their way already show the same hole."""
@@ -119,6 +135,7 @@ class PageBridge:
         self._due: set[str] = set()
         self._shut: set[str] = set()  # conferences whose last words may still be on their way
         self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._acknowledger: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[Any]] = set()
         self._now_offset_ms = 0.0
@@ -126,7 +143,7 @@ class PageBridge:
 
     async def install(self) -> None:
         """Make the binding exist in every document of the page from now on."""
-        self._session.on("Runtime.bindingCalled", self._called)
+        self._session.on("Runtime.bindingCalled", _with_signature(self._called))
         await self._session.send("Runtime.enable")
         await self._session.send("Runtime.addBinding", {"name": BINDING})
         self._acknowledger = asyncio.create_task(self._acknowledge_due(), name="acknowledger")
@@ -159,15 +176,25 @@ class PageBridge:
         return now + self._now_offset_ms
 
     def acknowledge(self, conference: str, page_seq: int) -> None:
-        """Tell the page that everything up to `page_seq` is on disk."""
+        """Tell the page that everything up to `page_seq`, all that was handed on, is on disk.
+
+        Telling costs as much as receiving many events, so acknowledgements gather until the page could need one.
+        """
+        channel = self._channels.get(conference)
+        if channel is None:
+            return
         self._acknowledged[conference] = page_seq
-        self.acknowledge_again(conference)
+        self._due.add(conference)
+        self._wake.set()
+        if 2 * channel.note_durable() >= self._settings.page_window_batches:
+            self._urgent.set()
 
     def acknowledge_again(self, conference: str) -> None:
         """Repeat the last acknowledgement: the page sent what we have already."""
         if conference in self._acknowledged:
             self._due.add(conference)
             self._wake.set()
+            self._urgent.set()
 
     def rewind(self, conference: str) -> None:
         """Have the page send everything again that it has no acknowledgement for."""
@@ -194,9 +221,15 @@ class PageBridge:
         """One call tells the page of all conferences whose acknowledgement moved since the last call."""
         while True:
             await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.acknowledge_pause):
+                    await self._urgent.wait()
             self._wake.clear()
+            self._urgent.clear()
             due, self._due = self._due, set()
             known = [(key, self._acknowledged[key]) for key in due if key in self._acknowledged]
+            for key, _ in known:
+                self._channels[key].note_told()
             await self._evaluate(";".join(f"meetaBot.acknowledge({_js(key)}, {seq})" for key, seq in known))
 
     async def _evaluate(self, expression: str) -> None:
@@ -204,6 +237,17 @@ class PageBridge:
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(self._settings.page_call_timeout):
                 await self._session.send("Runtime.evaluate", {"expression": expression, "silent": True})
+
+
+def _with_signature(listener: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    """`listener` with its signature at hand: Playwright asks for it at every call, and to work it out takes twice as
+    long as the rest of the call."""
+
+    def called(event: dict[str, Any]) -> None:
+        listener(event)
+
+    called.__signature__ = inspect.signature(called)  # type: ignore[attr-defined]
+    return called
 
 
 def decode_batch(payload: str) -> PageBatch:

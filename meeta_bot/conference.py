@@ -114,6 +114,7 @@ class ConferencePage:
             "window": self._settings.page_window_batches,
             "messages": self._settings.page_buffer_messages,
             "bytes": self._settings.page_buffer_bytes,
+            "pause": self._settings.page_pause_ms,
             "resend": self._settings.page_resend_ms,
             "text": self._settings.page_text_limit,
         }

@@ -29,6 +29,10 @@ from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
 from meeta_bot.spool import Append, OpenCapture, Position, Spool
 
+# Few of the many events are a reason to do something.
+_TO_REACT_TO = frozenset(
+    {events.ConferenceJoined, events.CaptureLobbyWaiting, events.CaptureHookInstalled, *admission.DECISIVE}
+)
 LAST_WORD = "hook.left"  # the hook's last message: the page has nothing more to tell
 
 
@@ -236,7 +240,8 @@ class Recorder:
         if self._seat is not None:
             self._seat.acknowledge(fresh[-1].page_seq)
         for event in found:
-            self._react(event)
+            if type(event.payload) in _TO_REACT_TO:
+                self._react(event)
         if fresh[-1].origin == LAST_WORD:
             self._page_is_empty.set()
 

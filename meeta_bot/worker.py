@@ -8,6 +8,7 @@ delivers, spool and browser close.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -75,6 +76,7 @@ class Worker:
         adoption = asyncio.create_task(self._adopt(), name="adoption")
         try:
             await self.chromium.start()
+            gc.freeze()  # what was imported and started stays: no need to look through it again and again
             for address in addresses:
                 self.add(address)
             await self._all_over()

@@ -1,12 +1,15 @@
 // What a conference has to tell Python waits here until Python has it on disk. Batches go through one binding; each
 // is kept until it is acknowledged and sent again when no acknowledgement comes. The buffer is bounded: what does
-// not fit is counted, and the count is told as soon as there is room.
+// not fit is counted, and the count is told as soon as there is room. Each call has a price of its own, on our side and
+// on Python's: after one, what follows closely gathers for the length of a pause and shares the next.
 (() => {
     'use strict';
 
     const meetaBot = globalThis.meetaBot ??= {};
 
-    const DEFAULTS = { batch: 100, window: 4, messages: 50000, bytes: 67108864, resend: 3000, text: 1048576 };
+    const DEFAULTS = {
+        batch: 100, window: 4, messages: 50000, bytes: 67108864, pause: 5, resend: 3000, text: 1048576
+    };
 
     /** The limits in force; Python sets its own through `meetaBot.configure`. */
     meetaBot.limits = { ...DEFAULTS };
@@ -29,7 +32,9 @@
             this.sent = 0; // how many of `waiting` are on their way
             this.batchEnds = []; // the last seq of each batch on its way
             this.overflow = null; // {missed, from_at, to_at} while the buffer is full
+            this.sentAt = -Infinity; // performance.now() of the last call
             this.scheduled = false;
+            this.gathering = null; // the timer that ends the pause
             this.timer = null;
         }
 
@@ -80,18 +85,32 @@
             }
         }
 
-        /** Sends at the end of the running task, so that what one stanza causes travels together. */
+        /** Writes at the end of the running task, so that what one stanza causes travels together. */
         schedule() {
             if (!this.scheduled) {
                 this.scheduled = true;
                 queueMicrotask(() => {
                     this.scheduled = false;
-                    this.send();
+                    this.write();
+                    this.sendOrGather();
                 });
             }
         }
 
+        /** Sends at once, unless the last call was just now and a batch is not full yet. */
+        sendOrGather() {
+            const pause = this.sentAt + meetaBot.limits.pause - performance.now();
+
+            if (pause <= 0 || this.waiting.length - this.sent >= meetaBot.limits.batch) {
+                this.send();
+            } else {
+                this.gathering ??= setTimeout(() => this.send(), pause);
+            }
+        }
+
         send() {
+            clearTimeout(this.gathering);
+            this.gathering = null;
             this.write();
             while (this.sent < this.waiting.length && this.batchEnds.length < meetaBot.limits.window) {
                 const batch = this.waiting.slice(this.sent, this.sent + meetaBot.limits.batch);
@@ -102,6 +121,7 @@
                 } catch {
                     break; // the binding is gone for the moment; the timer tries again
                 }
+                this.sentAt = performance.now();
                 this.sent += batch.length;
                 this.batchEnds.push(batch[batch.length - 1].seq);
             }
@@ -121,6 +141,7 @@
         /** Forgets everything and takes nothing more. */
         close() {
             clearTimeout(this.timer);
+            clearTimeout(this.gathering);
             this.deliver = () => undefined;
             this.push = () => undefined;
             this.fresh = [];

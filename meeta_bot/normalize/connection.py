@@ -204,30 +204,29 @@ def bridge_channel_closed(state: State, message: Message) -> tuple[State, list[E
 def remote_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
     """REMOTE_STATS_UPDATED(id, statistics); None: sampled away."""
     endpoint_id = text(message, 0)
-    payload = _statistics(argument(message, 1))
+    given = msgspec.convert(argument(message, 1), _Statistics)
     participant = state.participants.get(endpoint_id)
     if participant is None:
         return state, []
     if _too_soon(state, message, participant.statistics_ms):
         return None
     after = with_participant(state, updated(participant, statistics_ms=message.monotonic_ms))
-    return after, [event(message, payload, endpoint_id)]
+    return after, [event(message, _statistics(given), endpoint_id)]
 
 
 def own_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
     """LOCAL_STATS_UPDATED(statistics); None: sampled away."""
-    payload = _statistics(argument(message, 0))
+    given = msgspec.convert(argument(message, 0), _Statistics)
     if _too_soon(state, message, state.own_statistics_ms):
         return None
-    return updated(state, own_statistics_ms=message.monotonic_ms), [event(message, payload)]
+    return updated(state, own_statistics_ms=message.monotonic_ms), [event(message, _statistics(given))]
 
 
 def _too_soon(state: State, message: Message, last_ms: int | None) -> bool:
     return last_ms is not None and message.monotonic_ms - last_ms < state.statistics_interval_ms
 
 
-def _statistics(value: Any) -> events.ConnectionStatsUpdated:
-    given = msgspec.convert(value, _Statistics)
+def _statistics(given: _Statistics) -> events.ConnectionStatsUpdated:
     return events.ConnectionStatsUpdated(
         connection_quality=given.connection_quality,
         packet_loss=_numbers(given.packet_loss),
@@ -237,10 +236,13 @@ def _statistics(value: Any) -> events.ConnectionStatsUpdated:
 
 
 def _numbers(values: dict[str, Any] | None) -> dict[str, float]:
+    """The numbers among `values`, which come from JSON: exact types are enough, and leave booleans out."""
+    if not values:
+        return {}
     return {
         name: value
-        for name, value in (values or {}).items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
+        for name, value in values.items()
+        if (type(value) is int or type(value) is float) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER
     }
 
 

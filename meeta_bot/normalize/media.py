@@ -40,6 +40,9 @@ class _SourceInfo(msgspec.Struct, rename={"video_type": "videoType"}):
     video_type: str | None = None
 
 
+_source_infos = msgspec.json.Decoder(dict[str, _SourceInfo])
+
+
 class _MediaState(msgspec.Struct, frozen=True):
     """What a presence says: None where it says nothing."""
 
@@ -94,7 +97,7 @@ def _read_presence(endpoint_id: str, elements: dict[str, Any]) -> _MediaState:
 
 def _read_source_info(endpoint_id: str, source_info: Any) -> _MediaState:
     try:
-        sources = msgspec.json.decode(source_info, type=dict[str, _SourceInfo])
+        sources = _source_infos.decode(source_info)
     except (msgspec.DecodeError, TypeError) as error:
         raise Malformed(f"SourceInfo: {error}") from None
     audio_open = video_open = False

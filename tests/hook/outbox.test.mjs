@@ -9,7 +9,7 @@ const NEVER = 1e9; // milliseconds
 function openOutbox(limits = {}, deliver = undefined) {
     const page = openPage();
 
-    page.meetaBot.configure({ batch: 3, window: 2, messages: 100, bytes: 1e6, resend: 1000, ...limits });
+    page.meetaBot.configure({ batch: 3, window: 2, messages: 100, bytes: 1e6, pause: 0, resend: 1000, ...limits });
     page.outbox = new page.meetaBot.Outbox('room-1', 'load-1', deliver ?? (text => page.delivered.push(JSON.parse(text))));
     page.push = (...names) => page.task(() => names.forEach(name => page.outbox.push(name, [])));
     page.acknowledge = seq => page.task(() => page.outbox.acknowledge(seq));
@@ -104,6 +104,74 @@ describe('sending', () => {
         page.acknowledge(2);
         page.task(() => page.outbox.rewind());
         assert.deepEqual(page.batches(), [ [ 1, 2, 3 ], [ 3 ] ]);
+    });
+});
+
+describe('gathering', () => {
+    it('the first after a pause leaves at once, what follows closely leaves together when the pause is over', () => {
+        const page = openOutbox({ batch: 9, window: 9, pause: 5 });
+
+        page.push('a');
+        page.advance(1);
+        page.push('b');
+        page.advance(1);
+        page.push('c');
+        assert.deepEqual(page.batches(), [ [ 1 ] ]);
+        page.advance(2.9);
+        assert.deepEqual(page.batches(), [ [ 1 ] ]);
+        page.advance(0.1);
+        assert.deepEqual(page.batches(), [ [ 1 ], [ 2, 3 ] ]);
+        page.advance(5);
+        page.push('d');
+        assert.deepEqual(page.batches().slice(2), [ [ 4 ] ]);
+    });
+
+    it('the pause begins anew with every call', () => {
+        const page = openOutbox({ batch: 9, window: 9, pause: 5 });
+
+        page.push('a');
+        page.push('b');
+        page.advance(5);
+        page.push('c');
+        assert.deepEqual(page.batches(), [ [ 1 ], [ 2 ] ]);
+        page.advance(5);
+        assert.deepEqual(page.batches(), [ [ 1 ], [ 2 ], [ 3 ] ]);
+    });
+
+    it('a full batch does not wait', () => {
+        const page = openOutbox({ pause: 5 });
+
+        page.push('a');
+        page.push('b', 'c');
+        assert.deepEqual(page.batches(), [ [ 1 ] ]);
+        page.push('d');
+        assert.deepEqual(page.batches(), [ [ 1 ], [ 2, 3, 4 ] ]);
+        page.advance(5);
+        assert.equal(page.delivered.length, 2);
+    });
+
+    it('arguments are written when their task ends, however long they gather', () => {
+        const page = openOutbox({ pause: 5 });
+        const flag = { raised: false };
+
+        page.push('a');
+        page.task(() => page.outbox.push('b', [ flag ]));
+        flag.raised = true;
+        page.advance(5);
+        assert.deepEqual(page.messages()[1].args, [ { raised: false } ]);
+    });
+
+    it('a gathering batch waits for the window like any other', () => {
+        const page = openOutbox({ window: 1, pause: 5 });
+
+        page.push('a');
+        page.push('b');
+        page.advance(5);
+        assert.deepEqual(page.batches(), [ [ 1 ] ]);
+        page.acknowledge(1);
+        assert.deepEqual(page.batches(), [ [ 1 ], [ 2 ] ]);
+        page.acknowledge(2);
+        assert.equal(page.timers.size, 0);
     });
 });
 
@@ -277,7 +345,8 @@ function playLossyConversation(seed) {
     const random = randomOf(seed);
     const receiver = new Receiver();
     const onTheWay = [];
-    const page = openOutbox({ batch: 1 + Math.floor(random() * 4), window: 1 + Math.floor(random() * 3), messages: 30 },
+    const size = { batch: 1 + Math.floor(random() * 4), window: 1 + Math.floor(random() * 3) };
+    const page = openOutbox({ ...size, messages: 30, pause: Math.floor(random() * 3) * 400 },
         text => {
             const fate = random();
 

@@ -38,6 +38,8 @@ export function openPage(globals = {}) {
         vm.runInContext(readFileSync(new URL(file, HOOK), 'utf8'), context, { filename: file });
     }
 
+    context.meetaBot.configure({ pause: 0 }); // what is said arrives at the end of its task; outbox.test.mjs gathers
+
     page.global = context;
     page.meetaBot = context.meetaBot;
     page.evaluate = source => vm.runInContext(source, context);

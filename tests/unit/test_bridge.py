@@ -301,6 +301,79 @@ async def test_of_several_acknowledgements_the_last_is_told(page: Page, bridge: 
     assert page.evaluated == ['meetaBot.acknowledge("c", 3)']
 
 
+# The pauses here never end by themselves: what is heard was told because it was due.
+
+PATIENT = {"acknowledge_pause": 3600, "page_window_batches": 4}
+
+
+async def opened(page: Page, **changes: Any) -> tuple[PageBridge, Channel]:
+    bridge = PageBridge(cast("CDPSession", page), SystemClock(), settings(**changes))
+    await bridge.install()
+    return bridge, bridge.open("c")
+
+
+async def test_acknowledgements_gather_until_half_the_window_is_used(page: Page) -> None:
+    bridge, channel = await opened(page, **PATIENT)
+    for number in (1, 2):
+        page.deliver(number)
+        await channel.receive()
+        bridge.acknowledge("c", number)
+        assert (await page.heard_all(bridge) == []) is (number == 1)
+    await page.heard('meetaBot.acknowledge("c", 2)')
+    page.deliver(3)
+    await channel.receive()
+    bridge.acknowledge("c", 3)
+    assert await page.heard_all(bridge) == ['meetaBot.acknowledge("c", 2)']
+    await bridge.close()
+
+
+async def test_batches_that_arrive_while_others_are_written_count_for_the_next_acknowledgement(page: Page) -> None:
+    bridge, channel = await opened(page, **PATIENT)
+    page.deliver(1)
+    await channel.receive()
+    bridge.acknowledge("c", 1)
+    page.deliver(2)
+    page.deliver(3)
+    await channel.receive()
+    assert await page.heard_all(bridge) == []
+    bridge.acknowledge("c", 3)
+    await page.heard('meetaBot.acknowledge("c", 3)')
+    await bridge.close()
+
+
+async def test_what_came_twice_is_acknowledged_without_a_pause(page: Page) -> None:
+    bridge, channel = await opened(page, **PATIENT)
+    page.deliver(1)
+    await channel.receive()
+    bridge.acknowledge("c", 1)
+    page.deliver(1)
+    assert channel.receive_nowait() == []
+    await page.heard('meetaBot.acknowledge("c", 1)')
+    await bridge.close()
+
+
+async def test_a_pause_ends(page: Page) -> None:
+    bridge, channel = await opened(page, acknowledge_pause=0.001, page_window_batches=1000)
+    page.deliver(1)
+    await channel.receive()
+    bridge.acknowledge("c", 1)
+    await page.heard('meetaBot.acknowledge("c", 1)')
+    await bridge.close()
+
+
+async def test_an_acknowledgement_after_the_end_is_nobody_s(page: Page) -> None:
+    bridge, _ = await opened(page, page_window_batches=1)
+    bridge.shut("c")
+    bridge.acknowledge("c", 1)
+    other = bridge.open("d")
+    page.deliver(1, conference="d")
+    await other.receive()
+    bridge.acknowledge("d", 1)
+    await page.heard('meetaBot.acknowledge("d", 1)')
+    assert page.evaluated == ['meetaBot.acknowledge("d", 1)']
+    await bridge.close()
+
+
 async def test_a_page_that_is_gone_does_not_mind(page: Page, bridge: PageBridge, channel: Channel) -> None:
     page.gone = True
     bridge.rewind("c")

@@ -386,6 +386,14 @@ def test_the_interval_of_the_samples_is_the_configured_one() -> None:
     ]
 
 
+def test_of_statistics_the_numbers_are_kept_that_fit(room: Capture) -> None:
+    loss = {"total": 0, "upload": True, "download": 2**60, "text": "1", "deep": {"x": 1}, "small": -0.5}
+    payload = only(remote(room, packetLoss=loss, bitrate=None)).payload
+    assert payload == events.ConnectionStatsUpdated(
+        connection_quality=90, packet_loss={"total": 0, "small": -0.5}, bitrate={}
+    )
+
+
 def test_statistics_of_somebody_who_is_not_there_are_no_news(room: Capture) -> None:
     assert room.say("cq.remote_stats_updated", "nobody", STATISTICS) == []
 
@@ -393,6 +401,8 @@ def test_statistics_of_somebody_who_is_not_there_are_no_news(room: Capture) -> N
 @pytest.mark.parametrize("changes", [{"connectionQuality": "good"}, {"packetLoss": []}, {"jvbRTT": 1e300}])
 def test_statistics_of_the_wrong_shape_are_kept_as_unknown(changes: dict[str, Any], room: Capture) -> None:
     assert isinstance(only(remote(room, **changes)).payload, Unknown)
+    remote(room)
+    assert isinstance(only(remote(room, after=1, **changes)).payload, Unknown)  # not sampled away either
 
 
 # --- what recorder and hook say of themselves ----------------------------------------------------------------------
