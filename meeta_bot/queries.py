@@ -30,8 +30,9 @@ LATEST = "latest"
 PAGE = 1000  # events a statement when all are wanted
 _MISSED_HEARTBEATS = 4  # so many in a row, and readers call a capture lost
 _SHORTEST_PREFIX = 4
+_ID_DIGITS = 32
 _CANDIDATES = 5
-_BEFORE_ALL = (str(UUID(int=0)), 0)
+_BEFORE_ALL = (str(UUID(int=0)), 0)  # position: capture and seq
 
 _R = TypeVar("_R", bound=msgspec.Struct)
 
@@ -50,6 +51,29 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EVERYTHING = Filter()
+
+
+class _Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """A filter as statements take it: names resolved to endpoints, and no seq greater than ``through``."""
+
+    types: list[str] | None = None
+    endpoint_ids: list[str] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    through: int | None = None
+
+    @property
+    def keys(self) -> tuple[str | None, list[str] | None, list[str] | None]:
+        """The only type, several types, endpoints: one type alone is found in an index in the order of seq."""
+        if self.types is not None and len(self.types) == 1 and self.endpoint_ids is None:
+            return self.types[0], None, None
+        return None, self.types, self.endpoint_ids
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether an index knows these events, but not in the order of seq."""
+        _, types, endpoint_ids = self.keys
+        return (types is not None or endpoint_ids is not None) and self.since is None and self.until is None
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,9 +96,17 @@ async def reading(url: str, settings: Settings) -> AsyncIterator[Reader]:
     connection = await database.connect(url, settings, purpose="reader", read_only=True)
     try:
         await database.require_schema(connection)
+        await _prepare(connection)
         yield Reader(connection, lost_after=settings.heartbeat_interval * _MISSED_HEARTBEATS)
     finally:
         connection.terminate()
+
+
+async def _prepare(connection: database.Connection) -> None:
+    try:
+        await connection.execute(sqlfiles.statement("queries/reader_session"))
+    except database.TROUBLE as error:
+        raise DatabaseUnreachable(f"PostgreSQL did not answer: {database.explain(error)}") from None
 
 
 class Reader:
@@ -90,7 +122,7 @@ class Reader:
 
     async def meetings(self, limit: int, room: str | None = None, now: datetime | None = None) -> list[MeetingRow]:
         """The newest meetings, and captures that belong to none; of one room (in any case) when it is given."""
-        return await self._meetings(room, None, limit, now)
+        return await self._meetings(await self._latest(room, limit), now)
 
     async def find_meeting(self, text: str, now: datetime | None = None) -> MeetingRow:
         """The meeting that `text` names: ``latest``, an id, a room (its latest meeting), or a prefix of an id.
@@ -101,9 +133,10 @@ class Reader:
         :raises Ambiguous: a prefix fits several; the message names them.
         """
         if text == LATEST:
-            found = await self._meetings(None, None, 1, now)
+            scopes = await self._latest(None, 1)
         else:
-            found = await self._meetings(text, None, 1, now) or await self._by_prefix(text, now)
+            scopes = await self._latest(text, 1) or await self._by_prefix(text)
+        found = await self._meetings(scopes, now)
         if not found:
             raise NotFound(f"There is no meeting {text!r}", hint="name it by id, prefix of an id, room, or `latest`")
         if len(found) > 1:
@@ -125,16 +158,22 @@ class Reader:
         limit: int = PAGE,
     ) -> list[EventRow]:
         """Events of some captures by capture and seq; go on `after` the (capture_id, seq) of the last one."""
-        endpoint_ids = await self._endpoint_ids(capture_ids, wanted.participant)
-        return await self._page(capture_ids, wanted, endpoint_ids, after, None, limit)
+        selection = await self._selection(capture_ids, wanted)
+        rows: list[EventRow] = []
+        for capture_id in sorted(set(capture_ids)):
+            if capture_id >= after[0] and len(rows) < limit:
+                seq = after[1] if capture_id == after[0] else 0
+                rows += await self._page(capture_id, selection, seq, limit - len(rows))
+        return rows
 
     async def all_events(
         self, capture_ids: Sequence[str], wanted: Filter = EVERYTHING, *, through: int | None = None
     ) -> AsyncIterator[EventRow]:
         """The same, all of them, page by page; none with a seq greater than `through`."""
-        endpoint_ids = await self._endpoint_ids(capture_ids, wanted.participant)
-        async for row in self._pages(capture_ids, wanted, endpoint_ids, _BEFORE_ALL, through):
-            yield row
+        selection = await self._selection(capture_ids, wanted, through)
+        for capture_id in sorted(set(capture_ids)):
+            async for row in self._pages(capture_id, selection):
+                yield row
 
     async def follow(
         self, capture_ids: Sequence[str], wanted: Filter = EVERYTHING, *, interval: float
@@ -146,15 +185,14 @@ class Reader:
         """
         known, positions = list(capture_ids), dict[str, int]()
         while True:
-            heads = await self._rows(Head, "heads_of_meeting", known)
+            heads = await self.heads_of_meeting(known)
             known = [head.capture_id for head in heads]
             for head in heads:
                 position = positions.get(head.capture_id, 0)
                 if head.last_seq > position:
                     # Names are looked up after the head, so that none is missed of an event that is passed.
-                    endpoint_ids = await self._endpoint_ids(known, wanted.participant)
-                    after = (head.capture_id, position)
-                    async for row in self._pages([head.capture_id], wanted, endpoint_ids, after, head.last_seq):
+                    selection = await self._selection(known, wanted, head.last_seq)
+                    async for row in self._pages(head.capture_id, selection, position):
                         yield row
                     positions[head.capture_id] = head.last_seq
             if all(head.ended for head in heads):
@@ -164,6 +202,10 @@ class Reader:
     async def heads(self, capture_ids: Sequence[str] | None = None) -> list[Head]:
         """How far captures are stored, in the order in which they began; all that there are for None."""
         return await self._rows(Head, "heads", None if capture_ids is None else list(capture_ids))
+
+    async def heads_of_meeting(self, capture_ids: Sequence[str]) -> list[Head]:
+        """The same of some captures, and of those that by now belong to the same meeting."""
+        return await self._rows(Head, "heads_of_meeting", list(capture_ids))
 
     async def participants(self, capture_ids: Sequence[str]) -> list[ParticipantRow]:
         """The people that captures of one meeting saw, in order of arrival; no minute is counted twice."""
@@ -193,47 +235,45 @@ class Reader:
         rows = await self._fetch("names", list(capture_ids))
         return [participant, *{row["endpoint_id"] for row in rows if _folded(row["name"]) == wanted}]
 
-    async def _pages(
-        self,
-        capture_ids: Sequence[str],
-        wanted: Filter,
-        endpoint_ids: list[str] | None,
-        after: tuple[str, int],
-        through: int | None,
-    ) -> AsyncIterator[EventRow]:
-        while page := await self._page(capture_ids, wanted, endpoint_ids, after, through, PAGE):
+    async def _selection(self, capture_ids: Sequence[str], wanted: Filter, through: int | None = None) -> _Selection:
+        endpoint_ids = await self._endpoint_ids(capture_ids, wanted.participant)
+        return _Selection(
+            types=wanted.types, endpoint_ids=endpoint_ids, since=wanted.since, until=wanted.until, through=through
+        )
+
+    async def _pages(self, capture_id: str, selection: _Selection, after: int = 0) -> AsyncIterator[EventRow]:
+        """Events of one capture after a seq."""
+        while page := await self._page(capture_id, selection, after, PAGE):
             for row in page:
                 yield row
             if len(page) < PAGE:
                 return
-            after = (page[-1].capture_id, page[-1].seq)
+            after = page[-1].seq
 
-    async def _page(
-        self,
-        capture_ids: Sequence[str],
-        wanted: Filter,
-        endpoint_ids: list[str] | None,
-        after: tuple[str, int],
-        through: int | None,
-        limit: int,
-    ) -> list[EventRow]:
-        conditions = (wanted.types, endpoint_ids, wanted.since, wanted.until, *after, through, limit)
-        return await self._rows(EventRow, "events", list(capture_ids), *conditions)
+    async def _page(self, capture_id: str, selection: _Selection, after: int, limit: int) -> list[EventRow]:
+        through, most = selection.through, None if selection.is_scattered else limit
+        if selection.is_scattered:
+            # Sorting whole events would fetch all of them for every page; where the page ends, an index tells alone.
+            # A limit besides would tempt planners to go through everybody's events until there are enough.
+            [end] = await self._fetch("page_end", capture_id, after, through, *selection.keys, limit)
+            through = end["max"]
+            if through is None:
+                return []
+        conditions = (*selection.keys, selection.since, selection.until)
+        return await self._rows(EventRow, "events", capture_id, after, through, *conditions, most)
 
-    async def _by_prefix(self, text: str, now: datetime | None) -> list[MeetingRow]:
+    async def _latest(self, room: str | None, limit: int) -> list[UUID]:
+        return [row["scope_id"] for row in await self._fetch("scopes_latest", room, limit)]
+
+    async def _by_prefix(self, text: str) -> list[UUID]:
         prefix = text.replace("-", "").lower()
-        if len(prefix) < _SHORTEST_PREFIX or not re.fullmatch("[0-9a-f]+", prefix):
+        if not _SHORTEST_PREFIX <= len(prefix) <= _ID_DIGITS or not re.fullmatch("[0-9a-f]+", prefix):
             return []
-        rows = await self._fetch("scopes_by_prefix", prefix, _CANDIDATES)
-        if not rows:
-            return []
-        return await self._meetings(None, [row["scope_id"] for row in rows], _CANDIDATES, now)
+        first, last = UUID(prefix.ljust(_ID_DIGITS, "0")), UUID(prefix.ljust(_ID_DIGITS, "f"))
+        return [row["scope_id"] for row in await self._fetch("scopes_by_prefix", first, last, _CANDIDATES)]
 
-    async def _meetings(
-        self, room: str | None, ids: list[UUID] | None, limit: int, now: datetime | None
-    ) -> list[MeetingRow]:
-        moment = now or datetime.now(UTC)
-        return await self._rows(MeetingRow, "meetings", room, ids, limit, moment, self._lost_after)
+    async def _meetings(self, ids: list[UUID], now: datetime | None) -> list[MeetingRow]:
+        return await self._rows(MeetingRow, "meetings", ids, now or datetime.now(UTC), self._lost_after)
 
     async def _rows(self, shape: type[_R], name: str, *arguments: Any) -> list[_R]:
         return [shape(**dict(row)) for row in await self._fetch(name, *arguments)]

@@ -1,14 +1,16 @@
--- $1 capture ids, $2 types or null, $3 endpoints or null, $4 not before and $5 before that moment or null,
--- $6 and $7 the capture id and seq to go on after, $8 the last seq or null, $9 limit
+-- One page of a capture's events. All indexes begin with capture_id, and equality leaves one partition to plan for.
+-- $1 capture id, $2 the seq to go on after, $3 the last seq or null, $4 the only type or null, $5 types or null,
+-- $6 endpoints or null, $7 not before and $8 before that moment or null, $9 limit or null
 SELECT capture_id::text, seq, type, origin, room, endpoint_id, occurred_at, monotonic_ms, server_at, initial,
     inferred, payload, salt, commitment, digest, quarantine_reason
 FROM meeta.events
-WHERE events.capture_id = ANY ($1::uuid[])
-    AND ($2::text[] IS NULL OR type = ANY ($2))
-    AND ($3::text[] IS NULL OR endpoint_id = ANY ($3))
-    AND ($4::timestamptz IS NULL OR occurred_at >= $4)
-    AND ($5::timestamptz IS NULL OR occurred_at < $5)
-    AND (events.capture_id, seq) > ($6::uuid, $7::bigint)
-    AND ($8::bigint IS NULL OR seq <= $8)
-ORDER BY events.capture_id, seq
+WHERE events.capture_id = $1::uuid
+    AND seq > $2::bigint
+    AND ($3::bigint IS NULL OR seq <= $3)
+    AND ($4::text IS NULL OR type = $4)
+    AND ($5::text[] IS NULL OR type = ANY ($5))
+    AND ($6::text[] IS NULL OR endpoint_id = ANY ($6))
+    AND ($7::timestamptz IS NULL OR occurred_at >= $7)
+    AND ($8::timestamptz IS NULL OR occurred_at < $8)
+ORDER BY seq
 LIMIT $9

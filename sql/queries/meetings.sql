@@ -1,22 +1,30 @@
--- Meetings, and captures that belong to none, newest first.
--- $1 room or null, $2 ids of meetings or captures or null, $3 limit, $4 now, $5 seconds without life that mean lost
-WITH capture AS (
-    SELECT captures.*, coalesce(meeting_id, capture_id) AS scope_id,
+-- Some meetings, and captures that belong to none, in the order in which they were last captured, newest first.
+-- $1 ids of meetings, or of captures that belong to none, $2 now, $3 seconds without life that mean lost
+WITH wanted AS (
+    SELECT captures.* FROM meeta.captures WHERE meeting_id = ANY ($1::uuid[])
+    UNION ALL
+    SELECT captures.* FROM meeta.captures WHERE capture_id = ANY ($1) AND coalesce(meeting_id <> ALL ($1), true)
+), capture AS (
+    SELECT capture_id, meeting_id, event_count, coalesce(meeting_id, capture_id) AS scope_id,
         CASE WHEN ended_at IS NOT NULL THEN 'ended'
-             WHEN greatest(heartbeat_at, last_at) < $4::timestamptz - make_interval(secs => $5) THEN 'lost'
+             WHEN greatest(heartbeat_at, last_at) < $2::timestamptz - make_interval(secs => $3) THEN 'lost'
              ELSE 'recording' END AS state
-    FROM meeta.captures
-    WHERE $1::text IS NULL OR (lower(left(room, 100)) = lower(left($1, 100)) AND lower(room) = lower($1))
+    FROM wanted
 ), scope AS (
     SELECT scope_id, meeting_id, array_agg(capture_id ORDER BY capture_id) AS capture_ids,
-        sum(event_count)::bigint AS event_count, max(coalesce(started_at, last_at)) AS newest,
+        sum(event_count)::bigint AS event_count,
         CASE WHEN bool_or(state = 'recording') THEN 'recording'
              WHEN bool_or(state = 'ended') THEN 'ended' ELSE 'lost' END AS state
     FROM capture
     GROUP BY scope_id, meeting_id
-    HAVING $2::uuid[] IS NULL OR scope_id = ANY ($2) OR array_agg(capture_id) && $2
-    ORDER BY newest DESC, scope_id DESC
-    LIMIT $3
+), person AS (
+    -- Each once, of the kind that meeta.participants_of shows. A call of that hides from the planner how few captures
+    -- a meeting has: it would read them all.
+    SELECT scope_id, person, (array_agg(kind ORDER BY from_ms DESC, visit.capture_id, joined_seq DESC)
+        FILTER (WHERE kind IS NOT NULL))[1] AS kind
+    FROM capture
+    JOIN meeta.visit_times AS visit ON visit.capture_id = capture.capture_id
+    GROUP BY scope_id, person
 )
 SELECT scope.meeting_id::text, scope.capture_ids::text[], scope.state, scope.event_count,
     coalesce(meeting.deployment, lone.deployment) AS deployment,
@@ -26,8 +34,8 @@ SELECT scope.meeting_id::text, scope.capture_ids::text[], scope.state, scope.eve
     coalesce(meeting.subject, lone.subject) AS subject,
     meeting.host_endpoint_id, meeting.host_name,
     coalesce(meeting.captured_at, lone.started_at, lone.last_at) AS captured_at,
-    (SELECT count(*) FROM meeta.participants_of(scope.capture_ids) WHERE kind IN ('human', 'phone')) AS people
+    (SELECT count(*) FROM person WHERE person.scope_id = scope.scope_id AND kind IN ('human', 'phone')) AS people
 FROM scope
 LEFT JOIN meeta.meetings AS meeting ON meeting.meeting_id = scope.meeting_id
 JOIN meeta.captures AS lone ON lone.capture_id = scope.capture_ids[1]
-ORDER BY scope.newest DESC, scope.scope_id DESC
+ORDER BY scope.capture_ids[cardinality(scope.capture_ids)] DESC
