@@ -1,9 +1,13 @@
 """The sink that stores events in PostgreSQL: one transaction a batch, idempotent, projections included.
 
+A large batch is written by COPY in the hope that all of it is new, as what comes from a spool nearly always is. If one
+row is not, or is refused, nothing has happened, and the batch goes the way of small ones: a single statement that
+leaves out what is there already and says so.
+
 What PostgreSQL refuses is found by bisection and replaced by a placeholder (same seq, commitment and digest, no
 payload); the whole event waits in quarantine. A row that is there already under another digest is no duplicate:
-it goes to quarantine too, and the log says so. Everything that is not the fault of one row makes the batch wait
-in the spool.
+it goes to quarantine too, and the log says so; by then the rest of the batch is committed. Everything that is not the
+fault of one row makes the batch wait in the spool.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -27,9 +32,13 @@ from meeta_bot.sinks import Delivery, SinkUnavailable
 EARLIEST_MS = -62_135_596_800_000  # year 1 and year 9999: what both PostgreSQL and its readers can show
 LATEST_MS = 253_402_300_799_999
 LARGEST_BIGINT = 2**63 - 1
+COPY_EVENTS = 100  # from here on COPY pays: it takes half the time for a row, but four round trips for one
 PLACEHOLDER_TEXT = 200  # characters of an envelope text in a placeholder; longer ones may be why it was refused
 _FAULTS_OF_A_ROW = ("22", "23", "54")  # data exception, constraint violation, program limit exceeded
 _NO_PARTITION = "its capture id has no partition: no UUIDv7 between 2020 and two years from now, or taken out"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COPIED_COLUMNS = SealedEvent.__struct_fields__
 
 Row = tuple[Any, ...]
 Key = tuple[str, int]
@@ -95,14 +104,18 @@ class PostgresSink:
         return self._connection
 
     async def _deliver(self, connection: database.Connection, batch: Sequence[SealedEvent]) -> Delivery:
-        events = list({(event.capture_id, event.seq, event.digest): event for event in batch}.values())
+        events = _without_repetition(batch)
         repeated = len(batch) - len(events)
         sound, refused = await self._sort_out(connection, events)
+        if not refused and len(sound) >= COPY_EVENTS and await _copy(connection, sound):
+            return Delivery(len(sound), repeated, 0)
         try:
-            async with connection.transaction():
-                outcome = await _store(connection, sound)
-                if refused:
+            if refused:
+                async with connection.transaction():
+                    outcome = await _store(connection, sound)
                     outcome = _add(outcome, await _store_placeholders(connection, refused))
+            else:
+                outcome = await _store(connection, sound)
         except database.TROUBLE as error:
             if not _is_fault_of_a_row(error):
                 raise
@@ -122,21 +135,29 @@ class PostgresSink:
         refused: list[_Refused] = []
         for event in events:
             reason = _unfit(event)
-            if reason is None and not await self._has_partition(connection, event.capture_id):
-                reason = _NO_PARTITION
+            if reason is None and event.capture_id not in self._placed:
+                reason = await self._unplaceable(connection, event.capture_id)
             if reason is None:
                 sound.append(event)
             else:
                 refused.append(_Refused(event, reason))
         return sound, refused
 
-    async def _has_partition(self, connection: database.Connection, capture_id: str) -> bool:
-        if capture_id in self._placed:
-            return True
-        stands = await connection.fetchval(sqlfiles.statement("queries/ensure_partition_of"), capture_id)
-        if stands:
-            self._placed.add(capture_id)
-        return bool(stands)
+    async def _unplaceable(self, connection: database.Connection, capture_id: str) -> str | None:
+        """Why there is no partition for a capture; None when there is one, which is noted."""
+        if not _is_uuid(capture_id):
+            return "capture_id is no UUID"
+        if not await connection.fetchval(sqlfiles.statement("queries/ensure_partition_of"), capture_id):
+            return _NO_PARTITION
+        self._placed.add(capture_id)
+        return None
+
+
+def _without_repetition(batch: Sequence[SealedEvent]) -> Sequence[SealedEvent]:
+    """Each event once. Digests tell quickly that there is nothing to look for."""
+    if len({event.digest for event in batch}) == len(batch):
+        return batch
+    return list({(event.capture_id, event.seq, event.digest): event for event in batch}.values())
 
 
 def _add(one: Delivery, other: Delivery) -> Delivery:
@@ -151,14 +172,14 @@ def _is_fault_of_a_row(error: BaseException) -> bool:
 
 
 def _unfit(event: SealedEvent) -> str | None:
-    """Why no column can hold this envelope; None when they can."""
+    """Why no column can hold the numbers of this envelope; None when they can."""
     if not EARLIEST_MS <= event.occurred_at <= LATEST_MS:
         return "occurred_at is outside the years 1 to 9999"
     if event.server_at is not None and not EARLIEST_MS <= event.server_at <= LATEST_MS:
         return "server_at is outside the years 1 to 9999"
     if abs(event.monotonic_ms) > LARGEST_BIGINT or not 0 <= event.seq <= LARGEST_BIGINT:
         return "monotonic_ms or seq is larger than 64 bits"
-    return None if _is_uuid(event.capture_id) else "capture_id is no UUID"
+    return None
 
 
 def _is_uuid(text: str) -> bool:
@@ -168,11 +189,46 @@ def _is_uuid(text: str) -> bool:
         return False
 
 
+async def _copy(connection: database.Connection, events: Sequence[SealedEvent]) -> bool:
+    """Store and project `events` if each of them is new and can be stored; False when nothing was stored."""
+    try:
+        async with connection.transaction():
+            await connection.copy_records_to_table(
+                "events", schema_name="meeta", columns=_COPIED_COLUMNS, records=map(_copied, events)
+            )
+            await connection.execute(
+                sqlfiles.statement("queries/project"),
+                [event.capture_id for event in events],
+                [event.seq for event in events],
+                [event.type for event in events],
+            )
+    except (ValueError, OverflowError):  # what can't be encoded; asyncpg has cancelled the COPY
+        return False
+    except database.TROUBLE as error:
+        if not _is_fault_of_a_row(error):
+            raise
+        return False
+    return True
+
+
+def _copied(event: SealedEvent) -> Row:
+    """The values of one row of meeta.events, in the order of _COPIED_COLUMNS."""
+    values = msgspec.structs.astuple(event)
+    server_at = None if event.server_at is None else _moment(event.server_at)
+    return (*values[:6], _moment(event.occurred_at), values[7], server_at, *values[9:])
+
+
+def _moment(milliseconds: int) -> datetime:
+    if milliseconds == EARLIEST_MS:
+        raise ValueError("asyncpg would store the first moment of the year 1 as -infinity")
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
 async def _store(connection: database.Connection, events: Sequence[SealedEvent]) -> Delivery:
     """Insert and project `events`; tell duplicates from conflicts."""
     fresh = await _insert(connection, [_row(event) for event in events])
-    if len(fresh) == len(events):
-        return Delivery(len(fresh), 0, 0)
+    if fresh is None:
+        return Delivery(len(events), 0, 0)
     known, rest = set(fresh), []
     for event in events:
         key = (event.capture_id, event.seq)
@@ -184,22 +240,18 @@ async def _store(connection: database.Connection, events: Sequence[SealedEvent])
     return Delivery(len(fresh), len(rest) - conflicts, conflicts)
 
 
-async def _insert(connection: database.Connection, rows: Sequence[Row]) -> list[Key]:
-    """Insert `rows` and bring the projections up to date with those that were new; their keys."""
+async def _insert(connection: database.Connection, rows: Sequence[Row]) -> list[Key] | None:
+    """Insert `rows` and bring the projections up to date with those that were new.
+
+    :returns: the keys of those that were new; None when all were.
+    """
     if not rows:
-        return []
-    returned = await connection.fetch(sqlfiles.statement("queries/insert_events"), *zip(*rows, strict=True))
-    if not returned:
-        return []
-    fresh = [(str(record["capture_id"]), record["seq"]) for record in returned]
-    types = {(row[0], row[1]): row[2] for row in reversed(rows)}
-    await connection.execute(
-        sqlfiles.statement("queries/project"),
-        [capture_id for capture_id, _ in fresh],
-        [seq for _, seq in fresh],
-        [types[key] for key in fresh],
-    )
-    return fresh
+        return None
+    answer = await connection.fetchrow(sqlfiles.statement("queries/store"), rows)
+    assert answer is not None  # noqa: S101 (a function that returns one row)
+    if answer["stored"] == len(rows):
+        return None
+    return list(zip(answer["fresh_capture_ids"] or (), answer["fresh_seqs"] or (), strict=True))
 
 
 async def _quarantine_conflicts(connection: database.Connection, events: Sequence[SealedEvent]) -> int:
@@ -281,7 +333,7 @@ def _within(number: int, smallest: int, largest: int) -> int:
 
 
 def _row(event: SealedEvent) -> Row:
-    """The parameters of one row, in the order of insert_events.sql."""
+    """The values of one meeta.incoming."""
     return (*msgspec.structs.astuple(event), None)
 
 

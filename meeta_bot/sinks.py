@@ -19,7 +19,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class SinkUnavailable(Exception):
-    """Nothing of the batch was stored and trying the same batch again later can succeed."""
+    """The batch is not stored, or the answer was lost. Trying the same batch again later can succeed."""
 
 
 class SinkGone(Exception):

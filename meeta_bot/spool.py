@@ -312,7 +312,7 @@ class Spool:
         for last, count, sealed in blocks:
             first = last - count + 1
             skipped = max(0, max(after, self._first) + 1 - first)
-            events = _unpack(sealed, count)[skipped : skipped + limit - len(found)]
+            events = unpack(sealed, count)[skipped : skipped + limit - len(found)]
             found += map(Spooled, range(first + skipped, last + 1), events)
             if len(found) >= limit:
                 break
@@ -345,7 +345,7 @@ class Spool:
         """Delete what is forgotten of the first block, so that it does not come back when the spool is opened again."""
         row = self._database.execute("SELECT ordinal, count, sealed FROM events ORDER BY ordinal LIMIT 1").fetchone()
         if row is not None and (remaining := row[0] - self._first) < row[1]:
-            rest = _pack(_unpack(row[2], row[1])[-remaining:])
+            rest = _pack(unpack(row[2], row[1])[-remaining:])
             values = (remaining, rest, row[0])
             self._database.execute("UPDATE events SET count = ?, sealed = ? WHERE ordinal = ?", values)
 
@@ -486,7 +486,11 @@ def _pack(events: Sequence[SealedEvent]) -> bytes:
     return _encoder.encode(events)[header_bytes:]
 
 
-def _unpack(packed: bytes, count: int) -> list[SealedEvent]:
+def unpack(packed: bytes, count: int) -> list[SealedEvent]:
+    """The `count` events of a block, the column ``sealed`` of a row of ``events``.
+
+    :raises msgspec.DecodeError: it is damaged.
+    """
     return _decoder.decode(_ARRAY + count.to_bytes(4) + packed)
 
 

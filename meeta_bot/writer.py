@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
-from meeta_bot.errors import MeetaError
+from meeta_bot.errors import MeetaError, SpoolError
 from meeta_bot.logs import get_logger
 from meeta_bot.settings import Settings
 from meeta_bot.sinks import Delivery, Sink, SinkGone, SinkUnavailable
@@ -88,7 +88,8 @@ class Writer:
             self.gone = str(error)
             self.ready.clear()
             _log.warning(f"{self._name} gone, no more is written to it", reason=self.gone, unwritten=self.waiting)
-            await self._reader.close()
+            with contextlib.suppress(SpoolError):  # what others have is forgotten later, then
+                await self._reader.close()
         finally:
             await self._drop_ahead()
 
@@ -146,8 +147,7 @@ class Writer:
     async def _drop_ahead(self) -> None:
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            await asyncio.wait([ahead])
-            ahead.exception()  # whatever it was: the same is read again
+            await asyncio.gather(ahead, return_exceptions=True)  # whatever it was: the same is read again
 
     async def _wait_for_events(self) -> None:
         await self._reader.appended.wait()

@@ -10,11 +10,11 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from meeta_bot.events import SealedEvent
 from meeta_bot.rows import EventRow
+from meeta_bot.spool import unpack
 from tests.e2e.conftest import People
 from tests.e2e.recorder_process import LOG_TIMEOUT, folder_for_spool, reading, recording, run
 from tests.stack.client import Stack
@@ -54,8 +54,8 @@ def _spooled(data_directory: Path) -> tuple[dict[str, int], list[SealedEvent]]:
     (spool,) = (data_directory / "spool").glob("*/events.sqlite3")
     with sqlite3.connect(spool) as database:
         last = dict(database.execute("SELECT capture_id, last_seq FROM captures WHERE ended = 0").fetchall())
-        rows = database.execute("SELECT sealed FROM events ORDER BY ordinal").fetchall()
-    return last, [msgspec.msgpack.decode(sealed, type=SealedEvent) for (sealed,) in rows]
+        blocks = database.execute("SELECT sealed, count FROM events ORDER BY ordinal").fetchall()
+    return last, [event for sealed, count in blocks for event in unpack(sealed, count)]
 
 
 async def test_a_recorder_that_is_killed_in_a_burst_loses_nothing_that_was_on_disk(

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from meeta_bot import chain
 from meeta_bot import spool as spools
 from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
-from meeta_bot.events import CaptureError, Unknown
+from meeta_bot.events import CaptureError, SealedEvent, Unknown
 from meeta_bot.normalize import State
-from meeta_bot.spool import Position, Spool
-from tests.unit.builders import append, broken_links, event, settings, state
+from meeta_bot.spool import Position, Reader, Spool
+from tests.unit.builders import append, broken_links, event, sealed, settings, state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -360,6 +360,176 @@ async def test_a_forgotten_event_s_place_is_never_given_again(directory: Path) -
     await second.close()
 
 
+# --- readers -------------------------------------------------------------------------------------------------------
+
+
+async def numbers(reader: Reader, limit: int = 10_000) -> list[int]:
+    """The numbers of the events that a reader has not forgotten."""
+    return [item.event.seq for item in await reader.read(limit)]
+
+
+async def take(reader: Reader, count: int) -> None:
+    """Read so many events and forget them."""
+    await reader.forget((await reader.read(count))[-1].ordinal)
+
+
+def rows_on_disk(spool: Spool) -> int:
+    database = sqlite3.connect(spool.directory / "events.sqlite3")
+    try:
+        return int(database.execute("SELECT count(*) FROM events").fetchone()[0])
+    finally:
+        database.close()
+
+
+async def test_every_reader_has_a_place_of_its_own(spool: Spool) -> None:
+    quick, slow = spool.reader(), spool.reader()
+    await spool.append("c", append(1, 2, 3, capture_id="c"))
+    await spool.append("c", append(4, capture_id="c"))
+    await take(quick, 3)
+    await take(slow, 1)
+    assert (await numbers(quick), await numbers(slow)) == ([4], [2, 3, 4])
+    assert (quick.waiting, slow.waiting, spool.waiting) == (1, 3, 3)
+    await take(quick, 1)
+    assert (await numbers(quick), await numbers(slow)) == ([], [2, 3, 4])
+    assert rows_on_disk(spool) == 2
+
+
+async def test_an_event_is_gone_when_every_reader_has_forgotten_it(spool: Spool) -> None:
+    readers = [spool.reader(), spool.reader()]
+    await spool.append("c", append(1, 2, capture_id="c", ended=True))
+    for reader in readers:
+        assert (spool.waiting, rows_on_disk(spool)) == (2, 1)
+        await take(reader, 2)
+    assert (spool.waiting, rows_on_disk(spool)) == (0, 0)
+    assert await spool.open_captures() == []
+
+
+async def test_a_closed_reader_holds_nothing_up(spool: Spool) -> None:
+    going, staying = spool.reader(), spool.reader()
+    await spool.append("c", append(1, 2, capture_id="c"))
+    await take(staying, 2)
+    assert spool.waiting == 2
+    await going.close()
+    await going.close()
+    assert (going.waiting, spool.waiting, rows_on_disk(spool)) == (0, 0, 0)
+
+
+async def test_without_a_reader_everything_stays(spool: Spool) -> None:
+    reader = spool.reader()
+    await spool.append("c", append(1, 2, capture_id="c"))
+    await reader.close()
+    await spool.append("c", append(3, capture_id="c"))
+    assert (spool.waiting, await stored(spool)) == (3, [1, 2, 3])
+
+
+async def test_a_later_reader_begins_with_the_oldest_event_that_is_there(spool: Spool) -> None:
+    first, second = spool.reader(), spool.reader()
+    for number in (1, 2, 3):
+        await spool.append("c", append(number, capture_id="c"))
+    await take(first, 3)
+    await take(second, 1)
+    await spool.append("c", append(4, capture_id="c"))
+    assert await numbers(spool.reader()) == [2, 3, 4]
+
+
+async def test_what_is_forgotten_goes_with_the_next_append_while_others_wait(spool: Spool) -> None:
+    reader = spool.reader()
+    for number in (1, 2, 3):
+        await spool.append("c", append(number, capture_id="c"))
+    await take(reader, 2)
+    assert rows_on_disk(spool) == 3
+    await spool.append("c", append(4, capture_id="c"))
+    assert rows_on_disk(spool) == 2
+    assert await numbers(reader) == [3, 4]
+
+
+async def test_what_is_forgotten_goes_without_an_append_when_it_piles_up(spool: Spool) -> None:
+    reader = spool.reader()
+    await spool.append("c", append(*range(spools.FORGOTTEN_EVENTS + 2 * spools.BLOCK_EVENTS), capture_id="c"))
+    before = rows_on_disk(spool)
+    await take(reader, spools.FORGOTTEN_EVENTS - 1)
+    assert rows_on_disk(spool) == before
+    await take(reader, 1)
+    assert rows_on_disk(spool) == 2
+
+
+async def test_reading_goes_on_behind_an_event_and_through_the_middle_of_blocks(spool: Spool) -> None:
+    count = 3 * spools.BLOCK_EVENTS + 7
+    reader = spool.reader()
+    await spool.append("c", append(*range(count), capture_id="c"))
+    found: list[int] = []
+    last = 0
+    while batch := await reader.read(311, after=last):
+        found += [item.event.seq for item in batch]
+        last = batch[-1].ordinal
+    assert found == list(range(1, count + 1))
+    assert reader.waiting == count
+
+
+async def test_what_is_forgotten_of_a_block_does_not_come_back_after_closing(directory: Path) -> None:
+    first = Spool(directory, settings())
+    reader = first.reader()
+    await first.append("c", append(*range(20), capture_id="c"))
+    await take(reader, 13)
+    await first.close()
+    second = Spool(directory, settings())
+    again = second.reader()
+    assert (second.waiting, await numbers(again)) == (7, list(range(14, 21)))
+    assert broken_links([item.event for item in await again.read(7)]) == [14]  # its predecessor is gone, no other
+    await take(again, 7)
+    await second.close()
+    assert Spool(directory, settings()).waiting == 0
+
+
+async def test_a_full_spool_takes_again_when_its_reader_has_moved(directory: Path) -> None:
+    spool = Spool(directory, settings(spool_max_bytes=400_000))
+    reader = spool.reader()
+    count = await fill_up(spool)
+    await take(reader, 3)
+    assert (await spool.append("c", big(count + 1))).last_seq == count + 1
+    assert await numbers(reader) == list(range(4, count + 2))
+    await spool.close()
+
+
+OLD_SCHEMA = """
+CREATE TABLE captures (
+    capture_id TEXT PRIMARY KEY, page_load TEXT, page_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    head BLOB NOT NULL, state BLOB NOT NULL, touched_at INTEGER NOT NULL, ended INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE events (ordinal INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL);
+PRAGMA user_version = 1;
+"""
+
+
+def write_first_version(directory: Path, chained: list[SealedEvent]) -> None:
+    """A spool as version 1 left it; its first event is stored elsewhere."""
+    directory.mkdir()
+    database = sqlite3.connect(directory / "events.sqlite3")
+    database.executescript(OLD_SCHEMA)
+    rows = [(msgspec.msgpack.encode(item),) for item in chained]
+    database.executemany("INSERT INTO events (sealed) VALUES (?)", rows)
+    database.execute("DELETE FROM events WHERE ordinal = 1")
+    values = ("c", "load", 4, 4, chained[-1].digest, msgspec.msgpack.encode(state("c")), 1, 0)
+    database.execute("INSERT INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+    database.commit()
+    database.close()
+
+
+async def test_a_spool_of_the_first_version_is_delivered_and_goes_on(directory: Path) -> None:
+    chained = sealed([event(number) for number in range(1, 5)], "c")
+    write_first_version(directory, chained)
+    spool = Spool(directory, settings())
+    reader = spool.reader()
+    assert reader.waiting == 3
+    await spool.append("c", append(5, capture_id="c"))
+    found = [item.event for item in await reader.read(10)]
+    assert found[:3] == chained[1:]
+    assert broken_links(found) == [2]  # its predecessor is gone, no other
+    await take(reader, 4)
+    assert rows_on_disk(spool) == 0
+    await spool.close()
+
+
 # --- full and damaged disks ----------------------------------------------------------------------------------------
 
 
@@ -539,6 +709,45 @@ async def play(directory: Path, chosen: list[tuple[str, str, int]]) -> None:
 def test_a_spool_behaves_as_a_list_with_numbers(chosen: list[tuple[str, str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play(Path(folder), chosen))
+
+
+reader_deeds = st.lists(
+    st.tuples(st.just("append"), st.integers(0, 1), st.integers(0, 3))
+    | st.tuples(st.just("take"), st.integers(0, 1), st.integers(1, 4))
+    | st.tuples(st.just("reopen"), st.just(0), st.just(0)),
+    max_size=20,
+)
+
+
+async def play_with_readers(directory: Path, chosen: list[tuple[str, int, int]]) -> None:
+    spool = Spool(directory, settings())
+    readers = [spool.reader(), spool.reader()]
+    expected: list[list[int]] = [[], []]
+    last = 0
+    for deed, who, count in chosen:
+        if deed == "append":
+            last = (await spool.append("c", append(*range(count), capture_id="c"))).last_seq
+            expected = [[*waiting, *range(last - count + 1, last + 1)] for waiting in expected]
+        elif deed == "take" and expected[who]:
+            await take(readers[who], count)
+            del expected[who][:count]
+        elif deed == "reopen":
+            await spool.close()
+            spool = Spool(directory, settings())
+            readers = [spool.reader(), spool.reader()]
+            oldest = max(expected, key=len)
+            expected = [list(oldest), list(oldest)]
+        assert [await numbers(reader) for reader in readers] == expected
+        assert [reader.waiting for reader in readers] == [len(waiting) for waiting in expected]
+        assert spool.waiting == max(map(len, expected))
+    await spool.close()
+
+
+@effort(max_examples=15, deadline=None)
+@given(reader_deeds)
+def test_readers_behave_as_lists_that_begin_again_at_the_oldest_event(chosen: list[tuple[str, int, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play_with_readers(Path(folder), chosen))
 
 
 @effort(max_examples=15, deadline=None)

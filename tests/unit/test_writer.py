@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import structlog
+import structlog.testing
 
 from meeta_bot.errors import DatabaseNotMigrated, DatabaseUnreachable
 from meeta_bot.events import SealedEvent
-from meeta_bot.sinks import Delivery, SinkUnavailable
+from meeta_bot.sinks import Delivery, SinkGone, SinkUnavailable
 from meeta_bot.spool import Spool
 from meeta_bot.writer import Writer
 from tests.unit.builders import append, settings
@@ -323,3 +324,106 @@ async def test_quarantined_events_are_counted_and_leave_the_spool(spool: Spool, 
     writer.start()
     assert await writer.stop(PATIENCE_SECONDS)
     assert (writer.stored, writer.quarantined, spool.waiting) == (3, 1, 0)
+
+
+# --- several sinks -------------------------------------------------------------------------------------------------
+
+
+async def test_a_sink_that_hangs_delays_no_other(spool: Spool, sink: MemorySink) -> None:
+    slow, released = MemorySink(), asyncio.Event()
+    slow.before = released.wait
+    writers = [Writer(spool, slow, settings(**QUICK)), Writer(spool, sink, settings(**QUICK))]
+    for writer in writers:
+        writer.start()
+    await fill(spool, 20)
+    await sink.until(lambda: len(sink.stored) == 20)
+    assert await writers[1].stop(PATIENCE_SECONDS)
+    assert slow.stored == []
+    assert (writers[0].waiting, writers[1].waiting, spool.waiting) == (20, 0, 20)
+    released.set()
+    assert await writers[0].stop(PATIENCE_SECONDS)
+    assert slow.numbers() == list(range(1, 21))
+    assert spool.waiting == 0
+
+
+async def test_a_sink_that_fails_keeps_its_events_in_the_spool(spool: Spool, sink: MemorySink) -> None:
+    broken = MemorySink()
+    broken.before = failing(10**9, SinkUnavailable("down for good"))
+    writers = [Writer(spool, broken, settings(**QUICK)), Writer(spool, sink, settings(**QUICK))]
+    for writer in writers:
+        writer.start()
+    await fill(spool, 3)
+    await broken.until(lambda: broken.tries > 2)
+    assert await writers[1].stop(PATIENCE_SECONDS)
+    assert not await writers[0].stop(0.01)
+    assert [spooled.event.seq for spooled in await spool.read(10)] == [1, 2, 3]
+    assert spool.waiting == 3
+
+
+async def test_a_sink_that_is_gone_ends_its_writer_with_one_line_and_holds_nothing_up(
+    spool: Spool, sink: MemorySink
+) -> None:
+    pipe = MemorySink()
+    pipe.before = failing(1, SinkGone("nobody reads the pipe any more"))
+    with structlog.testing.capture_logs() as logged:
+        writers = [Writer(spool, pipe, settings(**QUICK), name="pipe"), Writer(spool, sink, settings(**QUICK))]
+        for writer in writers:
+            writer.start()
+        await fill(spool, 3)
+        await pipe.until(lambda: pipe.tries == 1)
+        await fill(spool, 3)
+        await sink.until(lambda: len(sink.stored) == 6)
+        assert await writers[1].stop(PATIENCE_SECONDS)
+        assert await writers[0].stop(PATIENCE_SECONDS)
+    assert [line["event"] for line in logged if line["log_level"] != "debug"] == ["pipe gone, no more is written to it"]
+    assert (pipe.tries, pipe.stored, writers[0].gone) == (1, [], "nobody reads the pipe any more")
+    assert not writers[0].ready.is_set()
+    assert (spool.waiting, await spool.read(10)) == (0, [])
+
+
+# --- backlogs ------------------------------------------------------------------------------------------------------
+
+BULK: dict[str, Any] = {**QUICK, "writer_batch_events": 3, "writer_bulk_backlog": 8, "writer_bulk_events": 10}
+
+
+async def test_a_backlog_leaves_in_larger_batches_and_what_remains_in_ordinary_ones(
+    spool: Spool, sink: MemorySink
+) -> None:
+    await fill(spool, 35, each=5)
+    writer = Writer(spool, sink, settings(**BULK))
+    writer.start()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert [len(batch) for batch in sink.batches] == [10, 10, 10, 3, 2]
+    assert sink.numbers() == list(range(1, 36))
+    assert (writer.stored, spool.waiting) == (35, 0)
+
+
+async def test_a_backlog_comes_in_order_though_batches_fail_while_the_next_is_read(
+    spool: Spool, sink: MemorySink
+) -> None:
+    await fill(spool, 35, each=5)
+    failures = iter([None, SinkUnavailable("once"), None, RuntimeError("twice"), SinkUnavailable("thrice")])
+
+    def fail_sometimes() -> None:
+        if (error := next(failures, None)) is not None:
+            raise error
+
+    sink.before = fail_sometimes
+    writer = Writer(spool, sink, settings(**BULK))
+    writer.start()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert [len(batch) for batch in sink.batches] == [10, 10, 10, 3, 2]
+    assert sink.numbers() == list(range(1, 36))
+
+
+async def test_events_that_arrive_behind_a_backlog_wait_for_their_turn(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 20, each=5)
+    written = asyncio.Event()
+    sink.before = written.wait
+    writer = Writer(spool, sink, settings(**BULK))
+    writer.start()
+    await sink.until(lambda: sink.tries == 1)
+    await spool.append("c", append(21, capture_id="c"))
+    written.set()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert sink.numbers() == list(range(1, 22))
