@@ -28,7 +28,12 @@ class Terminal:
         self._screen = screen
         self._news = asyncio.Condition()
         self._watcher = asyncio.create_task(self._watch())
-        self.shown = ""  # everything so far, without colours and cursor movements
+        self.sent = ""  # everything so far
+
+    @property
+    def shown(self) -> str:
+        """Everything so far, without colours and cursor movements."""
+        return _CONTROL.sub("", self.sent)
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -40,7 +45,7 @@ class Terminal:
                 more = b""
             raw += more
             async with self._news:
-                self.shown = _CONTROL.sub("", raw.decode("utf-8", "replace"))
+                self.sent = raw.decode("utf-8", "replace")
                 self._news.notify_all()
             if not more:
                 return
@@ -66,7 +71,9 @@ class Terminal:
 
 
 @asynccontextmanager
-async def on_terminal(*arguments: str, columns: int, lines: int, **environment: str) -> AsyncIterator[Terminal]:
+async def on_terminal(
+    *arguments: str, columns: int = 80, lines: int = 24, **environment: str
+) -> AsyncIterator[Terminal]:
     """``meeta-bot ARGUMENTS`` on a terminal of that size; killed at the end if it still runs."""
     screen, keyboard = pty.openpty()
     fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -87,3 +94,10 @@ async def on_terminal(*arguments: str, columns: int, lines: int, **environment: 
             process.kill()
         await terminal.ended()
         os.close(screen)
+
+
+async def run_on_terminal(*arguments: str, columns: int = 80, **environment: str) -> tuple[int, str]:
+    """``meeta-bot ARGUMENTS`` to its end: exit code, and everything that the terminal was sent."""
+    async with on_terminal(*arguments, columns=columns, lines=24, **environment) as terminal:
+        code = await terminal.ended()
+    return code, terminal.sent

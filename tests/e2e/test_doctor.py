@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pty
 import re
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +19,8 @@ from aiohttp import web
 
 from meeta_bot import doctor, embedded, settings
 from tests.e2e.conftest import Deployment, People
-from tests.e2e.recorder_process import EXIT_TIMEOUT, run
+from tests.e2e.recorder_process import run
+from tests.e2e.terminal import run_on_terminal
 from tests.stack.client import Shape, Stack, StackError
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -263,32 +262,11 @@ async def test_a_database_that_is_away_and_secrets_that_stay_secret(stack: Stack
 # --- as a person sees it ------------------------------------------------------------------------------------------
 
 
-def shown_on(terminal: int) -> str:
-    """What is written to a terminal until its last writer has gone."""
-    shown = b""
-    try:
-        while data := os.read(terminal, 65536):
-            shown += data
-    except OSError:  # how Linux says that nobody has it open any more
-        pass
-    os.close(terminal)
-    return shown.decode()
-
-
 @pytest.mark.parametrize("columns", [80, 120])
 async def test_a_terminal_sees_each_check_and_what_is_being_checked(columns: int, data: dict[str, str]) -> None:
-    ours, theirs = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "meeta_bot", "doctor", f"http://127.0.0.1:{closed_port()}/room"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, **data, "TERM": "xterm", "COLUMNS": str(columns)},
-    )
-    os.close(theirs)
-    shown = await asyncio.to_thread(shown_on, ours)
-    async with asyncio.timeout(EXIT_TIMEOUT):
-        assert await process.wait() == 7
+    room = f"http://127.0.0.1:{closed_port()}/room"
+    code, shown = await run_on_terminal("doctor", room, columns=columns, **data)
+    assert code == 7
     assert "this machine: browser …" in shown
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     lines = [line.rpartition("\r")[2] for line in plain.replace("\r\n", "\n").split("\n")]

@@ -9,23 +9,20 @@ import asyncio
 import contextlib
 import json
 import os
-import pty
 import re
 import signal
 import ssl
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from fcntl import ioctl
 from pathlib import Path
 
 import pytest
 
 from meeta_bot.events import ChatMessage, SealedEvent
 from tests.e2e.recorder_process import EXIT_TIMEOUT, folder_for_spool, run
+from tests.e2e.terminal import run_on_terminal
 from tests.postgres.samples import MEETING, capture_id, ended, happening, identified, joined, seal_all, started
 from tests.postgres.servers import VERSIONS, Server
 from tests.postgres.tables import fetch, write
@@ -399,32 +396,6 @@ def hostile_capture() -> list[SealedEvent]:
     return seal_all([started(), identified(1), *people, *nameless, *texts, ended(5000)])
 
 
-async def on_terminal(*arguments: str, columns: int = 80, environment: dict[str, str] | None = None) -> tuple[int, str]:
-    """Exit code, and all that a terminal of so many columns is sent."""
-    ours, theirs = pty.openpty()
-    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "meeta_bot", *arguments),
-        env={"TERM": "xterm-256color", **os.environ, **(environment or {})},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    async with asyncio.timeout(EXIT_TIMEOUT):
-        sent = await asyncio.to_thread(_all_of, ours)
-        return await process.wait(), sent.decode()
-
-
-def _all_of(descriptor: int) -> bytes:
-    """What arrives until the last writer has gone, which a terminal tells with an error."""
-    parts = []
-    with os.fdopen(descriptor, "rb", buffering=0) as file, contextlib.suppress(OSError):
-        while part := file.read(65536):
-            parts.append(part)
-    return b"".join(parts)
-
-
 @pytest.mark.parametrize(
     "arguments",
     ["meetings", "participants", "timeline --all", "events", "events --json", "export --format csv"],
@@ -432,7 +403,7 @@ def _all_of(descriptor: int) -> bytes:
 async def test_no_name_controls_a_terminal(arguments: str, newest_database: str) -> None:
     capture = hostile_capture()
     await write(newest_database, capture)
-    code, sent = await on_terminal(*arguments.split(), "--database-url", newest_database, columns=40)
+    code, sent = await run_on_terminal(*arguments.split(), "--database-url", newest_database, columns=40)
     assert code == 0
     assert not set(SGR.sub("", sent)) & CONTROLLING
     assert not re.search(r"[\u0300-\u036f\u0489]{5}", sent) or "--json" in arguments or "export" in arguments
@@ -456,7 +427,7 @@ async def test_plain_terminals_get_what_they_can_show(
     environment: dict[str, str], forbidden: str, newest_database: str
 ) -> None:
     await write(newest_database, hostile_capture())
-    code, sent = await on_terminal("timeline", "--database-url", newest_database, environment=environment)
+    code, sent = await run_on_terminal("timeline", "--database-url", newest_database, columns=80, **environment)
     assert code == 0
     assert "[bold red]red[/]" in sent
     assert not re.search(forbidden, sent)
@@ -471,6 +442,6 @@ async def test_pipes_get_utf_8_whatever_the_locale(newest_database: str) -> None
 
 
 async def test_an_error_is_one_line_on_the_narrowest_terminal(newest_database: str) -> None:
-    code, sent = await on_terminal("timeline", "x" * 100, "--database-url", newest_database, columns=20)
+    code, sent = await run_on_terminal("timeline", "x" * 100, "--database-url", newest_database, columns=20)
     assert code == 3
     assert len(sent.splitlines()) == 2

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import os
-import pty
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -21,6 +20,7 @@ import pytest
 
 from meeta_bot.events import ChatMessage, SealedEvent, json_schema
 from tests.e2e.recorder_process import EXIT_TIMEOUT, LOG_TIMEOUT, run
+from tests.e2e.terminal import run_on_terminal
 from tests.postgres.samples import (
     BEGAN_MS,
     MEETING,
@@ -459,33 +459,12 @@ async def test_a_failed_export_leaves_nothing_behind(
 
 async def test_a_terminal_sees_how_far_the_export_is(newest_database: str, tmp_path: Path) -> None:
     await write(newest_database, large_capture())
-    terminal, end = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "meeta_bot", "export", "--database-url", newest_database),
-        *("--output", str(tmp_path / "all.jsonl")),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=end,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
-    )
-    os.close(end)
-    shown = await asyncio.to_thread(read_all, terminal)
-    assert await process.wait() == 0
+    target = str(tmp_path / "all.jsonl")
+    code, shown = await run_on_terminal(*("export", "--output", target, "--database-url", newest_database), columns=200)
+    assert code == 0
     assert "exporting" in shown
     assert "/2100" in shown
     assert "2100 events exported" in shown
-
-
-def read_all(terminal: int) -> str:
-    """What is shown on a terminal until its last writer has gone."""
-    shown = b""
-    try:
-        while data := os.read(terminal, 65536):
-            shown += data
-    except OSError:  # how Linux says that nobody has it open any more
-        pass
-    os.close(terminal)
-    return shown.decode(errors="replace")
 
 
 # --- db shell -----------------------------------------------------------------------------------------------------
