@@ -42,23 +42,6 @@ async def test_a_page_that_is_no_jitsi_is_told_apart(
     assert json.loads(recorder.printed)["end_reason"] == reason
 
 
-@pytest.mark.parametrize(
-    ("url", "detail"),
-    [
-        ("http://127.0.0.1:1/room", "nothing listens"),
-        ("https://no-such-host.invalid/room", "no host"),
-    ],
-)
-async def test_an_address_where_nobody_answers_is_unreachable(
-    url: str, detail: str, newest_database: str, tmp_path: Path
-) -> None:
-    async with _bot(url, newest_database, tmp_path) as recorder:
-        assert await recorder.ended() == CAPTURE_FAILED
-    summary = json.loads(recorder.printed)
-    assert summary["end_reason"] == "room_unreachable"
-    assert detail in summary["end_detail"] or "ERR_" in summary["end_detail"]
-
-
 async def test_the_inlined_page_of_docker_deployments_is_joined_and_its_application_does_not_run(
     stack: Stack, newest_database: str, tmp_path: Path
 ) -> None:
