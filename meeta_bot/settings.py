@@ -117,6 +117,9 @@ class Settings(BaseSettings):
 
     # --- spool ----------------------------------------------------------------------------------------
     spool_max_bytes: int = Field(2 * 2**30, gt=0, description="a spool file grows no larger; below most disks")
+    spool_recent_bytes: int = Field(
+        16 * 2**20, ge=0, description="of the newest events are kept in memory too; more than waits for a busy database"
+    )
     spool_group_appends: int = Field(256, gt=0, description="appends that share one fsync")
     spool_retry_timeout: float = Field(600, gt=0, description="a spool that takes nothing ends its captures after")
     spool_retry_pause: float = Field(1, gt=0, description="between tries to append to a spool that is full")
@@ -146,6 +149,18 @@ class Settings(BaseSettings):
     # --- sampling -------------------------------------------------------------------------------------
     statistics_interval: float = Field(
         10, gt=0, description="connection statistics a participant; clients send them every 10 s or faster"
+    )
+
+    # --- verify ---------------------------------------------------------------------------------------
+    verify_page_events: int = Field(500, gt=0, le=10_000, description="events fetched at once; some MiB at most")
+    verify_chunk_events: int = Field(
+        20_000, gt=0, description="events of a capture that one process checks at a time; less than a second of work"
+    )
+    verify_processes: int | None = Field(
+        None, gt=0, le=64, description="processes that verify; half the cores when not given: PostgreSQL takes the rest"
+    )
+    verify_parallel_events: int = Field(
+        50_000, gt=0, description="from here on other processes are started; fewer are done before they have begun"
     )
 
     # --- doctor ---------------------------------------------------------------------------------------

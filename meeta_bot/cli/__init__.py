@@ -9,7 +9,20 @@ import typer
 from typer.exceptions import TyperException
 
 from meeta_bot import __version__
-from meeta_bot.cli import console, db, doctor, events, export, meetings, participants, record, schema, spool, timeline
+from meeta_bot.cli import (
+    console,
+    db,
+    doctor,
+    events,
+    export,
+    meetings,
+    participants,
+    record,
+    schema,
+    spool,
+    timeline,
+    verify,
+)
 from meeta_bot.errors import EXIT_INTERRUPTED, MeetaError, UsageError
 
 app = typer.Typer(
@@ -19,7 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 2 wrong usage, 3 not found, 4 database, 5 browser, 6 spool, 7 the bot could not get in "
+    epilog="Exit codes: 0 done, 1 refuted by verify, 2 wrong "
+    "usage, 3 not found, 4 database, 5 browser, 6 spool, 7 the bot could not get in "
     "or stay in, 75 events remain in the spool and will be delivered by the next run or `meeta-bot spool flush`.",
 )
 
@@ -45,6 +59,7 @@ app.command()(timeline.timeline)
 app.command()(participants.participants)
 app.command()(events.events)
 app.command()(export.export)
+app.command()(verify.verify)
 app.command()(schema.schema)
 app.command()(doctor.doctor)
 app.add_typer(db.app, name="db")

@@ -15,6 +15,7 @@ UNREACHABLE = "postgresql://alice:s3cr3t@127.0.0.1:1/meeta"
 COMMANDS = (
     ("record",),
     ("doctor",),
+    ("verify",),
     ("meetings",),
     ("timeline",),
     ("participants",),

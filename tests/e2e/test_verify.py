@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import pty
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from meeta_bot.events import SealedEvent
-from tests.e2e.recorder_process import EXIT_TIMEOUT, run
+from tests.e2e.recorder_process import run
+from tests.e2e.terminal import on_terminal
 from tests.postgres.samples import capture_id, ended, joined, seal_all, started
 from tests.postgres.tables import fetch, write
 from tests.postgres.test_verify import sound_story
@@ -150,38 +147,15 @@ async def test_a_database_that_may_only_be_read_is_verified(standup: tuple[str, 
 async def test_many_events_are_verified_by_several_processes_behind_a_bar(newest_database: str) -> None:
     batch = seal_all([started(), *(joined(n, f"e{n % 9}") for n in range(1, 3000))], capture_id())
     await write(newest_database, batch)
-    environment = {
-        **os.environ,
-        "MEETA_VERIFY_CHUNK_EVENTS": "500",
-        "MEETA_VERIFY_PARALLEL_EVENTS": "1000",
-        "MEETA_HEARTBEAT_INTERVAL": "3600",
-    }
-    terminal, screen = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "meeta_bot", "verify", "--database-url", newest_database),
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=screen,
-    )
-    os.close(screen)
-    shown = asyncio.create_task(asyncio.to_thread(_everything, terminal))
-    async with asyncio.timeout(EXIT_TIMEOUT):
-        out, _ = await process.communicate()
-        bar = await shown
-    assert (process.returncode, out.decode()[:2]) == (0, "✓ "), out.decode()
-    assert "still recording" in out.decode()
-    assert "3000/3000" in bar
-
-
-def _everything(terminal: int) -> str:
-    """What is written to a terminal until its last writer goes."""
-    shown = b""
-    try:
-        while read := os.read(terminal, 65536):
-            shown += read
-    except OSError:  # Linux says so that nobody writes any more
-        pass
-    finally:
-        os.close(terminal)
-    return shown.decode(errors="replace")
+    async with on_terminal(
+        *("verify", "--database-url", newest_database),
+        columns=200,
+        MEETA_VERIFY_CHUNK_EVENTS="500",
+        MEETA_VERIFY_PARALLEL_EVENTS="1000",
+        MEETA_VERIFY_PROCESSES="2",
+        MEETA_HEARTBEAT_INTERVAL="3600",
+    ) as terminal:
+        await terminal.shows("3000/3000")
+        await terminal.shows("still recording")
+        assert await terminal.ended() == 0
+        assert "complete and unaltered" in terminal.shown

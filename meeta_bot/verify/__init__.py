@@ -1,0 +1,217 @@
+"""Proves or refutes that what is stored of captures is complete and unaltered. Reads PostgreSQL and changes nothing.
+
+For each capture: numbers without a hole, the digest chain over what is stored bit by bit, the recorder's books,
+derived tables against the events, gaps against the signs of life, beginning and end. What can't be shown from the
+database alone is that somebody who may write it made all of a capture anew: a head that was kept elsewhere shows that.
+
+Memory: a page of `verify_page_events` rows a process, whose payloads take at most `examine.LARGE_PAYLOAD` bytes each as
+stored (larger ones come one at a time); number and time of each event of a chunk of `verify_chunk_events`; at most
+`links.MOST_SPANS` intervals for each chunk, and the times of heartbeats and the bounds of gaps, of the
+`CAPTURES_AT_ONCE` captures a process that are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from meeta_bot import database, sqlfiles
+from meeta_bot.rows import milliseconds
+from meeta_bot.settings import Settings
+from meeta_bot.verify import examine, workers
+from meeta_bot.verify.examine import Chain, Look, Part, Seen
+from meeta_bot.verify.life import MISSED_HEARTBEATS
+from meeta_bot.verify.links import Span
+from meeta_bot.verify.verdict import (
+    CHAIN,
+    CHECKS,
+    NUMBERS,
+    PROJECTIONS,
+    REBUILD_HINT,
+    Check,
+    Problem,
+    Verdict,
+    checks_of,
+    first_bad_seq,
+)
+from meeta_bot.verify.workers import Workers
+
+__all__ = ["CHECKS", "Check", "Verdict", "knows", "stored_captures", "stray_meetings", "verdicts"]
+
+CAPTURES_AT_ONCE = 2  # under way for each process: one that is worked on, one that waits
+
+Advance = Callable[[int], None]
+
+
+async def stored_captures(url: str, settings: Settings) -> list[str]:
+    """Ids of all captures that anything is stored of, in the order in which they began.
+
+    :raises DatabaseError: PostgreSQL refused, or does not answer.
+    """
+    return [row["capture_id"] for row in await _fetch(url, settings, "verify_capture_ids")]
+
+
+async def knows(url: str, settings: Settings, capture_id: UUID) -> bool:
+    """Is anything stored of a capture?
+
+    :raises DatabaseError: PostgreSQL refused, or does not answer.
+    """
+    [row] = await _fetch(url, settings, "verify_knows", capture_id)
+    return bool(row[0])
+
+
+async def stray_meetings(url: str, settings: Settings) -> list[Verdict]:
+    """Refutations of meetings that no capture names.
+
+    :raises DatabaseError: PostgreSQL refused, or does not answer.
+    """
+    problem = Problem("no capture names this meeting: it was added, or its captures were removed", None, REBUILD_HINT)
+    return [
+        Verdict(
+            capture_id=None,
+            meeting_id=row["meeting_id"],
+            room=row["room"],
+            state="missing",
+            events=0,
+            head=None,
+            erased=0,
+            quarantined=0,
+            verified=False,
+            first_bad_seq=None,
+            checks=checks_of({PROJECTIONS: problem}),
+        )
+        for row in await _fetch(url, settings, "verify_meetings")
+    ]
+
+
+async def verdicts(
+    url: str,
+    settings: Settings,
+    capture_ids: Iterable[str],
+    *,
+    processes: int = 1,
+    expect: bytes | None = None,
+    now: datetime | None = None,
+    advance: Advance = lambda _: None,
+) -> AsyncIterator[Verdict]:
+    """Verdicts on captures, in the order in which they are named.
+
+    `processes` do the work; for 1 this one does. `expect` is the digest (32 bytes) that each must have as its head.
+    `now` (None: this moment) decides between ``recording`` and ``lost``. `advance` is told numbers of events done.
+
+    :raises DatabaseError: PostgreSQL refused, or does not answer.
+    """
+    moment = milliseconds(now or datetime.now(UTC))
+    access = workers.alone(url, settings) if processes == 1 else workers.processes(url, settings, processes)
+    async with access as crew:
+        under_way: deque[asyncio.Task[Verdict]] = deque()
+        try:
+            for capture_id in capture_ids:
+                if len(under_way) >= CAPTURES_AT_ONCE * processes:
+                    yield await under_way.popleft()
+                under_way.append(asyncio.create_task(_capture(crew, settings, capture_id, expect, moment, advance)))
+            while under_way:
+                yield await under_way.popleft()
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+
+async def _capture(
+    crew: Workers, settings: Settings, capture_id: str, expect: bytes | None, now: int, advance: Advance
+) -> Verdict:
+    interval_ms = int(settings.heartbeat_interval * 1000)
+    chunk, page = settings.verify_chunk_events, settings.verify_page_events
+    seen = await crew.do(Look(capture_id, chunk, page, interval_ms, expect))
+    chain = seen.chain
+    if chain is None:
+        chain = await _in_parts(crew, capture_id, seen, chunk, page, advance)
+    else:
+        advance(chain.rows)
+    return _verdict(capture_id, seen, chain, now, interval_ms)
+
+
+async def _in_parts(crew: Workers, capture_id: str, seen: Seen, chunk: int, page: int, advance: Advance) -> Chain:
+    """Check a long chain in parts at once: each row has its own digest, so a part needs only the row before it."""
+    silence_ms = seen.life.silence_ms if seen.life is not None else 0
+    # As many parts as there are events for: were a row given a number of its own, the last part has it.
+    ends = [min(after + chunk, seen.last_seq) for after in range(0, seen.events, chunk)]
+    ends[-1] = seen.last_seq
+
+    async def work(after: int, through: int) -> Chain:
+        done = await crew.do(Part(capture_id, after, through, page, silence_ms))
+        advance(done.rows)
+        return done
+
+    parts = await asyncio.gather(*(work(after, through) for after, through in zip([0, *ends], ends, strict=False)))
+    return _joined(parts)
+
+
+def _joined(parts: list[Chain]) -> Chain:
+    spans: list[Span] = [span for part in parts for span in part.spans]
+    return Chain(
+        rows=sum(part.rows for part in parts),
+        erased=sum(part.erased for part in parts),
+        quarantined=sum(part.quarantined for part in parts),
+        hole=next((part.hole for part in parts if part.hole is not None), None),
+        break_=next((part.break_ for part in parts if part.break_ is not None), None),
+        spans=spans,
+    )
+
+
+def _verdict(capture_id: str, seen: Seen, chain: Chain, now: int, interval_ms: int) -> Verdict:
+    if seen.life is not None:
+        seen.life.check_silences(chain.spans)
+    problems = examine.unfinished(seen)
+    problems[NUMBERS] = _first(chain.hole, problems[NUMBERS])
+    problems[CHAIN] = _first(chain.break_, problems.get(CHAIN))
+    state = _state(seen, now, interval_ms)
+    notes = [*seen.notes, *(seen.life.notes if seen.life is not None else ())]
+    if state == "lost":
+        notes.append("lost, no end yet: the next recorder, or `meeta-bot spool flush`, on its machine writes it")
+    checks = checks_of(problems)
+    return Verdict(
+        capture_id=capture_id,
+        meeting_id=seen.meeting_id,
+        room=seen.room,
+        state=state,
+        events=seen.events,
+        head=None if seen.head is None else seen.head.hex(),
+        erased=chain.erased,
+        quarantined=chain.quarantined,
+        verified=all(check.ok for check in checks.values()),
+        first_bad_seq=first_bad_seq(checks),
+        checks=checks,
+        notes=notes,
+    )
+
+
+def _first(one: Problem | None, other: Problem | None) -> Problem | None:
+    """The one with the smaller number."""
+    if one is None or other is None:
+        return one or other
+    return other if other.seq is not None and one.seq is not None and other.seq < one.seq else one
+
+
+def _state(seen: Seen, now: int, interval_ms: int) -> str:
+    if seen.life is None or not seen.events:
+        return "missing"
+    if seen.life.has_ended:
+        return "ended"
+    is_lost = seen.alive_at is not None and seen.alive_at < now - MISSED_HEARTBEATS * interval_ms
+    return "lost" if is_lost else "recording"
+
+
+async def _fetch(url: str, settings: Settings, name: str, *arguments: Any) -> list[Any]:
+    connection = await examine.connect(url, settings)
+    try:
+        return list(await connection.fetch(sqlfiles.statement(f"queries/{name}"), *arguments))
+    except database.TROUBLE as error:
+        raise database.trouble(error) from None
+    finally:
+        connection.terminate()

@@ -1,0 +1,66 @@
+"""What verification says of a capture."""
+
+from __future__ import annotations
+
+import msgspec
+
+NUMBERS, CHAIN, HEAD, BOOKS = "numbers", "chain", "head", "books"
+PROJECTIONS, GAPS, ENDS = "projections", "gaps", "ends"
+CHECKS = (NUMBERS, CHAIN, HEAD, BOOKS, PROJECTIONS, GAPS, ENDS)
+
+ALTERED_HINT = "restore it from a backup or a file of `record --jsonl`; the chain shows whether that is the same"
+REBUILD_HINT = "the events are the truth: `meeta-bot db rebuild` derives these tables anew"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why a check refutes: one line, the first bad seq where there is one, and what to do where that is known."""
+
+    text: str
+    seq: int | None = None
+    hint: str | None = None
+
+
+class Check(msgspec.Struct, frozen=True):
+    """The result of one check; `seq`, `problem` and `hint` tell the first thing that is wrong."""
+
+    ok: bool
+    seq: int | None = None
+    problem: str | None = None
+    hint: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found out about a capture, or about a meeting that no capture names (then `capture_id` is None).
+
+    `state` is ``recording``, ``ended`` or ``lost``, and ``missing`` when no event is stored. `head` is the digest of
+    the last event, hexadecimal. `erased` and `quarantined` count events whose payload is gone or waits in quarantine.
+    `notes` are no refutations.
+    """
+
+    capture_id: str | None
+    meeting_id: str | None
+    room: str | None
+    state: str
+    events: int
+    head: str | None
+    erased: int
+    quarantined: int
+    verified: bool
+    first_bad_seq: int | None
+    checks: dict[str, Check]
+    notes: list[str] = []
+
+
+def checks_of(problems: dict[str, Problem | None]) -> dict[str, Check]:
+    """Results by the names of the checks, in the order in which they are told."""
+    found = {}
+    for name in CHECKS:
+        if name in problems:
+            problem = problems[name]
+            found[name] = Check(ok=True) if problem is None else Check(False, problem.seq, problem.text, problem.hint)
+    return found
+
+
+def first_bad_seq(checks: dict[str, Check]) -> int | None:
+    """The smallest number that any check names."""
+    return min((check.seq for check in checks.values() if check.seq is not None), default=None)

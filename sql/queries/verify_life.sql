@@ -1,0 +1,6 @@
+-- What the recorder of a capture said of itself, in order, and where something was kept raw (without its payload).
+SELECT seq, type, occurred_at, monotonic_ms, CASE WHEN type <> 'unknown' THEN payload END AS payload
+FROM meeta.events
+WHERE capture_id = $1::uuid
+    AND type IN ('capture.started', 'capture.heartbeat', 'capture.gap', 'capture.ended', 'unknown')
+ORDER BY seq

@@ -1,0 +1,145 @@
+-- Where what is derived of one capture differs from its events: nothing is written and nothing locked. Says what
+-- meeta.project_facts, project_gaps, project_visits and project_meetings would store; tests hold the two together.
+-- One row a difference: table, number of the row, whether it is missing, surplus or different, and the columns that are.
+WITH named AS (
+    SELECT meeta.uuid_or_null(payload->>'meeting_id') AS meeting_id
+    FROM (SELECT payload FROM meeta.events
+          WHERE capture_id = $1::uuid AND type = 'meeting.identified' AND payload IS NOT NULL
+          ORDER BY seq DESC LIMIT 1) AS identified
+    UNION
+    SELECT meeting_id FROM meeta.captures WHERE capture_id = $1
+), wanted AS (
+    -- This capture, and the others of its meeting: the meeting's row is made of all of them.
+    SELECT $1::uuid AS capture_id
+    UNION
+    SELECT capture_id FROM meeta.captures WHERE meeting_id = ANY (ARRAY(SELECT meeting_id FROM named))
+), moved AS MATERIALIZED (
+    SELECT DISTINCT event.capture_id, event.endpoint_id
+    FROM wanted
+    JOIN meeta.events AS event ON event.capture_id = wanted.capture_id
+    WHERE event.type IN ('participant.joined', 'participant.left', 'participant.renamed', 'participant.role_changed')
+        AND event.endpoint_id IS NOT NULL
+), visit AS MATERIALIZED (
+    SELECT * FROM meeta.visits_of(
+        ARRAY(SELECT capture_id FROM moved ORDER BY capture_id, endpoint_id),
+        ARRAY(SELECT endpoint_id FROM moved ORDER BY capture_id, endpoint_id))
+), gap AS (
+    SELECT capture_id, seq, payload->>'cause' AS cause, payload->>'lost' AS lost,
+        meeta.moment(payload->'from_at') AS from_at, meeta.moment(payload->'to_at') AS to_at,
+        payload->>'evidence' AS evidence, meeta.whole(payload->'missed') AS missed
+    FROM meeta.events
+    WHERE capture_id = $1 AND type = 'capture.gap' AND payload IS NOT NULL
+), capture AS MATERIALIZED (
+    SELECT wanted.capture_id,
+        started.payload->>'deployment' AS deployment,
+        started.payload->>'room' AS room,
+        started.payload->>'room_url' AS room_url,
+        started.payload->>'bot_name' AS bot_name,
+        started.payload->>'program_version' AS program_version,
+        hooked.library_version,
+        started.occurred_at AS started_at,
+        arrived.occurred_at AS joined_at,
+        seated.endpoint_id,
+        ended.occurred_at AS ended_at,
+        ended.payload->>'reason' AS end_reason,
+        ended.payload->>'detail' AS end_detail,
+        meeta.uuid_or_null(identified.payload->>'meeting_id') AS meeting_id,
+        identified.payload->>'basis' AS meeting_basis,
+        identified.payload->>'server_meeting_id' AS server_meeting_id,
+        meeta.moment(identified.payload->'created_at') AS meeting_created_at,
+        coalesce(meeta.moment(begun.payload->'started_at'), begun.occurred_at) AS meeting_started_at,
+        coalesce(meeta.moment(over.payload->'ended_at'), over.occurred_at) AS meeting_ended_at,
+        over.payload->>'reason' AS meeting_end_reason,
+        named.subject,
+        host.endpoint_id AS host_endpoint_id,
+        host.display_name AS host_name,
+        alive.occurred_at AS heartbeat_at
+    FROM wanted
+    LEFT JOIN LATERAL (SELECT occurred_at, payload FROM meeta.events AS event
+        WHERE event.capture_id = wanted.capture_id AND type = 'capture.started'
+        ORDER BY seq LIMIT 1) AS started ON true
+    LEFT JOIN LATERAL (SELECT payload->>'library_version' AS library_version FROM meeta.events AS event
+        WHERE event.capture_id = wanted.capture_id AND type = 'capture.hook_installed' AND payload IS NOT NULL
+        ORDER BY seq DESC LIMIT 1) AS hooked ON true
+    LEFT JOIN LATERAL (SELECT occurred_at FROM meeta.events AS event
+        WHERE event.capture_id = wanted.capture_id AND type = 'conference.joined'
+        ORDER BY seq LIMIT 1) AS arrived ON true
+    LEFT JOIN LATERAL (SELECT endpoint_id FROM meeta.events AS event
+        WHERE event.capture_id = wanted.capture_id AND type = 'conference.joined'
+        ORDER BY seq DESC LIMIT 1) AS seated ON true
+    LEFT JOIN LATERAL (SELECT occurred_at, payload FROM meeta.events AS event
+        WHERE event.capture_id = wanted.capture_id AND type = 'capture.ended'
+        ORDER BY seq DESC LIMIT 1) AS ended ON true
+    LEFT JOIN LATERAL (SELECT payload FROM meeta.events AS event
+        WHERE event.capture_id = wanted.capture_id AND type = 'meeting.identified' AND payload IS NOT NULL
+        ORDER BY seq DESC LIMIT 1) AS identified ON true
+    LEFT JOIN LATERAL (SELECT occurred_at, payload FROM meeta.events AS event
+        WHERE event.capture_id = wanted.capture_id AND type = 'meeting.started'
+        ORDER BY meeta.moment(payload->'started_at'), seq LIMIT 1) AS begun ON true
+    LEFT JOIN LATERAL (SELECT occurred_at, payload FROM meeta.events AS event
+        WHERE event.capture_id = wanted.capture_id AND type = 'meeting.ended'
+            AND seq > coalesce((SELECT max(later.seq) FROM meeta.events AS later
+                WHERE later.capture_id = wanted.capture_id AND later.type = 'meeting.started'), 0)
+        ORDER BY seq DESC LIMIT 1) AS over ON true
+    LEFT JOIN LATERAL (SELECT payload->>'subject' AS subject FROM meeta.events AS event
+        WHERE event.capture_id = wanted.capture_id AND type = 'conference.subject_changed' AND payload IS NOT NULL
+        ORDER BY seq DESC LIMIT 1) AS named ON true
+    LEFT JOIN LATERAL (SELECT occurred_at FROM meeta.events AS event
+        WHERE event.capture_id = wanted.capture_id AND type = 'capture.heartbeat'
+        ORDER BY seq DESC LIMIT 1) AS alive ON true
+    LEFT JOIN LATERAL (SELECT visit.endpoint_id, visit.display_name FROM visit
+        WHERE visit.capture_id = wanted.capture_id AND visit.kind = 'human' AND visit.moderator_seq IS NOT NULL
+        ORDER BY visit.moderator_seq LIMIT 1) AS host ON true
+), meeting AS (
+    SELECT meeting_id,
+        (array_agg(deployment ORDER BY started_at, capture_id) FILTER (WHERE deployment IS NOT NULL))[1] AS deployment,
+        (array_agg(room ORDER BY started_at, capture_id) FILTER (WHERE room IS NOT NULL))[1] AS room,
+        (array_agg(server_meeting_id ORDER BY started_at, capture_id)
+            FILTER (WHERE server_meeting_id IS NOT NULL))[1] AS server_meeting_id,
+        min(meeting_created_at) AS created_at,
+        min(meeting_started_at) AS started_at,
+        max(meeting_ended_at) AS ended_at,
+        (array_agg(meeting_end_reason ORDER BY meeting_ended_at DESC, capture_id)
+            FILTER (WHERE meeting_ended_at IS NOT NULL))[1] AS end_reason,
+        (array_agg(subject ORDER BY started_at DESC, capture_id DESC)
+            FILTER (WHERE subject IS NOT NULL))[1] AS subject,
+        (array_agg(host_endpoint_id ORDER BY started_at, capture_id)
+            FILTER (WHERE host_endpoint_id IS NOT NULL))[1] AS host_endpoint_id,
+        (array_agg(host_name ORDER BY started_at, capture_id)
+            FILTER (WHERE host_endpoint_id IS NOT NULL))[1] AS host_name,
+        min(started_at) AS captured_at,
+        count(*) AS capture_count
+    FROM capture
+    WHERE meeting_id = ANY (ARRAY(SELECT meeting_id FROM named))
+    GROUP BY meeting_id
+), pair AS (
+    SELECT 'captures' AS relation, NULL::bigint AS seq, to_jsonb(derived) AS derived,
+        to_jsonb(stored) - 'last_seq' - 'last_at' - 'last_monotonic_ms' - 'head_digest' - 'event_count' AS stored
+    FROM (SELECT * FROM capture
+          WHERE capture_id = $1 AND EXISTS (SELECT FROM meeta.events WHERE capture_id = $1)) AS derived
+    FULL JOIN (SELECT * FROM meeta.captures WHERE capture_id = $1) AS stored USING (capture_id)
+    UNION ALL
+    SELECT 'meetings', NULL, to_jsonb(derived), to_jsonb(stored)
+    FROM meeting AS derived
+    FULL JOIN (SELECT * FROM meeta.meetings WHERE meeting_id = ANY (ARRAY(SELECT meeting_id FROM named))) AS stored
+        USING (meeting_id)
+    UNION ALL
+    SELECT 'visits', joined_seq, to_jsonb(derived), to_jsonb(stored)
+    FROM (SELECT * FROM visit WHERE capture_id = $1) AS derived
+    FULL JOIN (SELECT * FROM meeta.visits WHERE capture_id = $1) AS stored USING (joined_seq)
+    UNION ALL
+    SELECT 'gaps', seq, to_jsonb(derived), to_jsonb(stored)
+    FROM gap AS derived
+    FULL JOIN (SELECT * FROM meeta.gaps WHERE capture_id = $1) AS stored USING (seq)
+)
+SELECT relation, seq,
+    CASE WHEN stored IS NULL THEN 'missing' WHEN derived IS NULL THEN 'surplus' ELSE 'different' END AS problem,
+    ARRAY(SELECT key
+          FROM jsonb_each(derived) AS one (key, value)
+          FULL JOIN jsonb_each(stored) AS other (key, value) USING (key)
+          WHERE one.value IS DISTINCT FROM other.value
+          ORDER BY key) AS columns
+FROM pair
+WHERE derived IS DISTINCT FROM stored
+ORDER BY relation, seq
+LIMIT $2
