@@ -22,8 +22,8 @@
     │   └── SpoolFull
     └── CaptureFailed             7   a capture ended because it could not get in or stay in
 
-Exit code 1 is also that of ``verify`` when it refutes something. Exit code 75 (EX_TEMPFAIL) is no error: events remain in
-the spool and will be delivered later. Nor is 130: Ctrl-C ended a reading command.
+Exit code 1 is also that of ``verify`` when it refutes something. Exit code 75 (EX_TEMPFAIL) is no error: events remain
+in the spool and will be delivered later. Nor is 130: Ctrl-C ended a reading command.
 The message of an error is one line that says what is wrong; ``hint`` is one that says what to do.
 """
 
