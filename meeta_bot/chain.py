@@ -11,8 +11,9 @@ surrogates, numbers finite and at most 2^53 in size, whole numbers written as in
 
 from __future__ import annotations
 
-import hashlib
 import math
+from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -72,50 +73,58 @@ def _canonical_number(number: float) -> int | float | str | None:
     return number if abs(number) <= LARGEST_NUMBER else str(number)
 
 
-def _is_canonical(value: Any, depth: int) -> bool:
-    """Whether a container is in canonical form already, but for what its texts hold; nearly all payloads are.
+def _are_canonical(items: Iterable[Any], depth: int) -> bool:
+    """Whether values, `depth` levels deep, are in canonical form already, but for what texts hold; nearly all are.
 
     Done for every event, and a third of the work of making the form. False is always a right answer.
     """
-    kind = type(value)
-    if depth >= DEEPEST or (kind is dict and not _TEXT.issuperset(map(type, value))):
-        return False
-    for item in value.values() if kind is dict else value:
+    for item in items:
         kind = type(item)
         if kind in _CANONICAL:
             continue
-        if kind is int:
-            if not -LARGEST_NUMBER <= item <= LARGEST_NUMBER:
-                return False
-        elif kind is float:
+        if kind is float:
             if item.is_integer() or not SMALLEST_NUMBER <= abs(item) <= LARGEST_NUMBER:
                 return False
-        elif (kind is not dict and kind is not list) or not _is_canonical(item, depth + 1):
+        elif kind is int:
+            if not -LARGEST_NUMBER <= item <= LARGEST_NUMBER:
+                return False
+        elif not _is_canonical_container(item, depth):
             return False
     return True
 
 
+def _is_canonical_container(value: Any, depth: int) -> bool:
+    """The same of one dict or list; False of anything else."""
+    kind = type(value)
+    if depth >= DEEPEST:
+        return False
+    if kind is dict:
+        return _TEXT.issuperset(map(type, value)) and _are_canonical(value.values(), depth + 1)
+    return kind is list and _are_canonical(value, depth + 1)
+
+
 def canonical_json(payload: Any) -> bytes:
     """The canonical bytes of a payload: a struct, or what was decoded from JSON."""
-    value = msgspec.to_builtins(payload)
-    if type(value) is dict and _is_canonical(value, 0):
+    # A struct is encoded as it is: making a dict of it first would cost as much again.
+    is_struct = isinstance(payload, msgspec.Struct)
+    if _are_canonical(msgspec.structs.astuple(payload), 1) if is_struct else _are_canonical((payload,), 0):
         try:
-            encoded = _encoder.encode(value)
+            encoded = _encoder.encode(payload)
         except UnicodeEncodeError:  # a lone surrogate
             encoded = _NUL
         if _NUL not in encoded:
             return encoded
-    return _encoder.encode(canonical_value(value))
+    return _encoder.encode(canonical_value(msgspec.to_builtins(payload)))
 
 
 def commit(salt: bytes, payload: bytes) -> bytes:
     """The commitment to a canonical payload; 32 bytes."""
-    return hashlib.sha256(salt + payload).digest()
+    return sha256(salt + payload).digest()
 
 
 def link(previous: bytes, envelope: tuple[Any, ...], commitment: bytes) -> bytes:
     """The digest of an event whose envelope is `envelope`, after one whose digest is `previous`; 32 bytes."""
-    return hashlib.sha256(previous + msgspec.json.encode(envelope) + commitment).digest()
+    return sha256(previous + msgspec.json.encode(envelope) + commitment).digest()
 
 
 def envelope_of(event: SealedEvent) -> tuple[Any, ...]:

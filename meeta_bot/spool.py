@@ -17,6 +17,9 @@
    nor done at once, so a forgotten event may come back after a kill: sinks take the same event twice.
 4. One process owns a spool. Locks vanish with their process: what a killed one left is adopted by the next.
 
+What was appended lately is kept in memory too, up to a bound, so that readers that keep up read no disk: a copy, of
+what is durable already.
+
 All SQLite work happens in one thread. Appends that wait while the disk is busy share the next transaction. What was
 forgotten is deleted together with the next append, or when nothing else waits, or when much of it has piled up.
 """
@@ -24,6 +27,7 @@ forgotten is deleted together with the next append, or when nothing else waits, 
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 import fcntl
 import os
@@ -32,7 +36,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -119,6 +123,60 @@ class Spooled(msgspec.Struct, frozen=True):
     event: SealedEvent
 
 
+class _Block(NamedTuple):
+    """Events of one row; `last` is the ordinal of the last of them."""
+
+    last: int
+    events: Sequence[SealedEvent]
+    packed: bytes
+
+
+class _Recent:
+    """The events appended last, without a hole, `limit_bytes` of them as they are on disk."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._lasts: list[int] = []  # beside the blocks, to be searched
+        self._blocks: list[tuple[Sequence[SealedEvent], int]] = []
+
+    def add(self, blocks: Sequence[_Block]) -> None:
+        """Keep the blocks that were committed next; the oldest make room."""
+        for block in blocks:
+            self._lasts.append(block.last)
+            self._blocks.append((block.events, len(block.packed)))
+            self._bytes += len(block.packed)
+        surplus, count = self._bytes - self._limit_bytes, 0
+        while surplus > 0:
+            surplus -= self._blocks[count][1]
+            count += 1
+        self._drop(count)
+
+    def forget(self, ordinal: int) -> None:
+        """Let go of the blocks up to and including `ordinal`."""
+        self._drop(bisect.bisect_right(self._lasts, ordinal))
+
+    def read(self, limit: int, after: int) -> list[Spooled]:
+        """At most `limit` of the events that follow ordinal `after`; none when those aren't here."""
+        found: list[Spooled] = []
+        for index in range(bisect.bisect_right(self._lasts, after), len(self._lasts)):
+            events = self._blocks[index][0]
+            first = self._lasts[index] - len(events) + 1
+            if first > after + 1 and not found:
+                break  # what comes next is on disk only
+            skipped = max(0, after + 1 - first)
+            part = events[skipped : skipped + limit - len(found)]
+            found += map(Spooled, range(first + skipped, first + skipped + len(part)), part)
+            if len(found) >= limit:
+                break
+        return found
+
+    def _drop(self, count: int) -> None:
+        if count:
+            self._bytes -= sum(size for _, size in self._blocks[:count])
+            del self._lasts[:count], self._blocks[:count]
+
+
 _Pending = tuple[str, Append, asyncio.Future[Position]]
 
 
@@ -174,6 +232,7 @@ class Spool:
         self._pending: list[_Pending] = []
         self._committer: asyncio.Task[None] | None = None
         self._readers: list[Reader] = []
+        self._recent = _Recent(settings.spool_recent_bytes)
         self.appended = asyncio.Event()
 
     @property
@@ -201,6 +260,10 @@ class Spool:
 
     async def read(self, limit: int, after: int = 0) -> list[Spooled]:
         """The oldest events behind ordinal `after`, at most `limit`, whoever has read them."""
+        recent = self._recent.read(limit, max(after, self._first))
+        if recent:
+            await asyncio.sleep(0)  # whoever reads and reads shall not keep others from running
+            return recent
         return await self._in_thread(self._read, limit, after)
 
     async def forget(self, ordinal: int) -> None:
@@ -210,6 +273,7 @@ class Spool:
     async def forget_passed(self) -> None:
         """Delete what all open readers have forgotten, if it is time for that."""
         passed = self._passed()
+        self._recent.forget(passed)
         is_idle = passed == self.last_ordinal and not self._pending
         if passed > self._first and (is_idle or passed - self._first >= FORGOTTEN_EVENTS):
             await self.forget(passed)
@@ -248,7 +312,7 @@ class Spool:
 
     async def _commit_group(self, group: list[_Pending]) -> None:
         try:
-            positions = await self._in_thread(self._commit, [(key, append) for key, append, _ in group])
+            positions, blocks = await self._in_thread(self._commit, [(key, append) for key, append, _ in group])
         except Exception as error:
             if len(group) > 1 and not isinstance(error, SpoolError):  # one that can't be written fails alone
                 for pending in group:
@@ -258,6 +322,7 @@ class Spool:
                 if not future.done():
                     future.set_exception(error)
             return
+        self._recent.add(blocks)
         self.appended.set()
         for reader in self._readers:
             reader.appended.set()
@@ -272,30 +337,32 @@ class Spool:
 
     # --- in the spool's own thread ------------------------------------------------------------------------------
 
-    def _commit(self, group: Sequence[tuple[str, Append]]) -> list[Position]:
+    def _commit(self, group: Sequence[tuple[str, Append]]) -> tuple[list[Position], list[_Block]]:
         positions = dict(self._positions)
         reached = []
         sealed: list[SealedEvent] = []
-        saved: dict[str, tuple[object, ...]] = {}
+        saved: dict[str, Append] = {}
         for capture_id, append in group:
             before = positions.get(capture_id) or self._stored_position(capture_id)
             position = _seal(capture_id, before, append, sealed)
             positions[capture_id] = position
             reached.append(position)
-            saved[capture_id] = _capture_row(capture_id, position, append)
+            saved[capture_id] = append
         passed = self._passed()
         blocks = _blocks(sealed, self.last_ordinal)
+        rows = [(block.last, block.packed, len(block.events)) for block in blocks]
+        captures = [_capture_row(name, positions[name], append) for name, append in saved.items()]
         with _transaction(self._database):
             if passed > self._first:  # first, so that a full spool has room
                 self._delete(passed)
-            self._database.executemany("INSERT INTO events (ordinal, sealed, count) VALUES (?, ?, ?)", blocks)
-            self._database.executemany(_SAVE_CAPTURE, saved.values())
+            self._database.executemany("INSERT INTO events (ordinal, sealed, count) VALUES (?, ?, ?)", rows)
+            self._database.executemany(_SAVE_CAPTURE, captures)
         self._first = max(self._first, passed)
         self.last_ordinal += len(sealed)
         for capture_id in {key for key, append in group if append.state.ended}:
             del positions[capture_id]
         self._positions = positions
-        return reached
+        return reached, blocks
 
     def _stored_position(self, capture_id: str) -> Position:
         """Where a capture stands that this process has not written to yet."""
@@ -471,12 +538,12 @@ def _capture_row(capture_id: str, position: Position, append: Append) -> tuple[o
     return (capture_id, *reached, state, append.touched_at, int(append.state.ended))
 
 
-def _blocks(sealed: Sequence[SealedEvent], last_ordinal: int) -> list[tuple[int, bytes, int]]:
+def _blocks(sealed: Sequence[SealedEvent], last_ordinal: int) -> list[_Block]:
     """The rows that hold `sealed`, behind `last_ordinal`."""
     blocks = []
     for first in range(0, len(sealed), BLOCK_EVENTS):
         part = sealed[first : first + BLOCK_EVENTS]
-        blocks.append((last_ordinal + first + len(part), _pack(part), len(part)))
+        blocks.append(_Block(last_ordinal + first + len(part), part, _pack(part)))
     return blocks
 
 

@@ -239,6 +239,52 @@ async def test_no_event_breaks_projections_and_rebuild_is_identical(
     await fetch(database_url, "SELECT * FROM meeta.visit_times")
 
 
+COMPUTED_VISITS = """
+    WITH seen AS (SELECT DISTINCT capture_id, endpoint_id FROM meeta.events WHERE endpoint_id IS NOT NULL)
+    SELECT visit.* FROM meeta.visits_of(
+        ARRAY(SELECT capture_id FROM seen ORDER BY capture_id, endpoint_id),
+        ARRAY(SELECT endpoint_id FROM seen ORDER BY capture_id, endpoint_id)) AS visit
+    ORDER BY capture_id, joined_seq
+"""
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=RELAXED)
+@given(
+    stories=st.lists(st.lists(arbitrary_events(), min_size=1, max_size=15), min_size=1, max_size=3),
+    orderly=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+async def test_visits_are_the_same_in_whatever_order_events_come(
+    database_url: str, stories: list[list[Event]], orderly: bool, seed: int
+) -> None:
+    await empty(database_url)
+    chance = random.Random(seed)
+    batches = interleaved([seal_all(story) for story in [*stories, long_story(0)]], chance)
+    if not orderly:
+        chance.shuffle(batches)
+    await write(database_url, *batches)
+    visits = await fetch(database_url, VISITS)
+    assert visits == await fetch(database_url, COMPUTED_VISITS)
+    assert (await rebuilt(database_url))["visits"] == visits
+
+
+async def test_an_event_behind_all_others_needs_none_of_them(database_url: str) -> None:
+    batch = seal_all([started(), joined(1, "a", "Ada", role="moderator"), joined(2, "b"), left(9, "a")])
+    await write(database_url, batch[:3])
+    await fetch(database_url, "DELETE FROM meeta.events WHERE seq < 4")
+    await write(database_url, batch[3:])
+    rows = await fetch(database_url, VISITS)
+    told = [(row["joined_seq"], row["display_name"], row["role"], row["left_seq"], row["duration_ms"]) for row in rows]
+    assert told == [(2, "Ada", "moderator", 4, 8), (3, None, None, None, None)]
+
+
+async def test_after_a_hole_visits_are_computed_from_all_events(database_url: str) -> None:
+    batch = seal_all([started(), joined(1, "a", "Ada"), joined(2, "a", "Ada again"), left(3, "a"), ended(4)])
+    for event in (batch[0], batch[1], batch[3], batch[4], batch[2]):
+        await write(database_url, [event])
+        assert await fetch(database_url, VISITS) == await fetch(database_url, COMPUTED_VISITS)
+
+
 async def test_placeholders_count_and_open_visits_without_names(database_url: str) -> None:
     batch = seal_all([started(), joined(1, "a", "Ada"), identified(2), left(3, "a"), ended(4)])
     poisoned = [msgspec.structs.replace(event, payload='"\\u0000"') for event in batch]

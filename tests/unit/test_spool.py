@@ -56,9 +56,9 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "spool"
 
 
-@pytest.fixture
-async def spool(directory: Path) -> AsyncIterator[Spool]:
-    made = Spool(directory, settings())
+@pytest.fixture(params=[2**20, 0], ids=["read from memory", "read from disk"])
+async def spool(directory: Path, request: pytest.FixtureRequest) -> AsyncIterator[Spool]:
+    made = Spool(directory, settings(spool_recent_bytes=request.param))
     yield made
     await made.close()
 
@@ -379,6 +379,38 @@ def rows_on_disk(spool: Spool) -> int:
         return int(database.execute("SELECT count(*) FROM events").fetchone()[0])
     finally:
         database.close()
+
+
+async def test_what_was_appended_lately_is_read_from_memory_and_the_rest_from_disk(directory: Path) -> None:
+    one_block = len(msgspec.msgpack.encode(sealed([event(1)])))
+    spool = Spool(directory, settings(spool_recent_bytes=3 * one_block))
+    reader = spool.reader()
+    for number in range(1, 7):
+        await spool.append("c", append(number, capture_id="c"))
+    assert [item.event.seq for item in await reader.read(2)] == [1, 2]
+    database = sqlite3.connect(directory / "events.sqlite3")
+    with database:
+        database.execute("DELETE FROM events")
+    database.close()
+    assert await numbers(reader) == []  # 1 is on disk only, and nothing behind it may come first
+    newest = await reader.read(10, after=4)
+    assert [(item.ordinal, item.event.seq) for item in newest] == [(5, 5), (6, 6)]
+    await spool.close()
+
+
+async def test_reading_in_parts_gives_each_event_once_wherever_it_lies(directory: Path) -> None:
+    one_block = len(msgspec.msgpack.encode(sealed([event(1)])))
+    spool = Spool(directory, settings(spool_recent_bytes=9 * one_block))
+    reader = spool.reader()
+    for first in range(1, 21, 2):
+        await spool.append("c", append(first, first + 1, capture_id="c"))
+    found: list[int] = []
+    while part := await reader.read(3):
+        found += [item.event.seq for item in part]
+        assert [item.ordinal for item in part] == [item.event.seq for item in part]
+        await reader.forget(part[-1].ordinal)
+    assert found == list(range(1, 21))
+    await spool.close()
 
 
 async def test_every_reader_has_a_place_of_its_own(spool: Spool) -> None:
