@@ -14,17 +14,18 @@ def descendants(pid: int) -> Iterator[tuple[int, str]]:
             yield from descendants(int(child))
 
 
-def renderers(pid: int, pages: int) -> list[int]:
-    """The renderers of so many pages: the largest ones, for Chromium keeps empty ones in reserve."""
-    found = [
-        child for child, line in descendants(pid) if "--type=renderer" in line and "--extension-process" not in line
-    ]
-    return sorted(found, key=_resident)[-pages:]
+def renderers(pid: int) -> list[int]:
+    """The renderers of a recorder's pages.
+
+    Chromium has others, in reserve and for itself; only lib-jitsi-meet, which looks what media there are, makes one
+    start a thread for them.
+    """
+    return [child for child, line in descendants(pid) if "--type=renderer" in line and "Media" in _threads(child)]
 
 
-def _resident(pid: int) -> int:
-    """Pages of memory that a process has."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+def _threads(pid: int) -> set[str]:
+    """The names of a process's threads."""
+    return {(task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()}
 
 
 def browser(pid: int) -> int:

@@ -18,7 +18,7 @@ from tests.stack.client import Stack
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-_PROCESSES = {"renderer": lambda pid: renderers(pid, pages=1)[0], "browser": browser}
+_PROCESSES = {"renderer": lambda pid: renderers(pid)[0], "browser": browser}
 
 
 async def _end(recorder: RecorderProcess) -> dict[str, Any]:
