@@ -55,6 +55,7 @@ _decoder = msgspec.msgpack.Decoder(list[SealedEvent])
 
 FORMAT_VERSION = 2
 PAGE_BYTES = 4096
+WAL_PAGES = 8192  # 32 MiB beside the spool: an append that has to write them back waits, so that few may have to
 BLOCK_EVENTS = 500  # one row holds no more: whoever reads decodes whole blocks
 FORGOTTEN_EVENTS = 2000  # forgotten ones that may wait for an append to delete them; a few blocks of disk space
 LARGEST_NUMBER_OF_SPOOLS = 1000  # of one data directory; each belongs to a process that runs or was killed
@@ -482,6 +483,7 @@ def _open_database(path: Path, settings: Settings) -> tuple[sqlite3.Connection, 
             raise SpoolUnusable(f"The spool {path} was written by a newer version of this program")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        database.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
         database.execute(f"PRAGMA max_page_count = {settings.spool_max_bytes // PAGE_BYTES}")
         if version < FORMAT_VERSION:
             with _transaction(database):
