@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 
 from meeta_bot import spool as spools
@@ -96,21 +96,21 @@ class Worker:
 
     def remove(self, address: RoomAddress) -> None:
         """Have the bot leave a room because the operator wants so."""
-        recorder = next((one for one in self.recorders if one.address.key == address.key and one.end is None), None)
-        if recorder is not None:
-            recorder.stop(EndReason.OPERATOR)
-        elif address.key in self._rooms:
-            self._rooms[address.key].cancel()
+        self._leave({address.key})
 
     def stop(self) -> None:
         """Have every capture leave because the operator wants so. Safe at any time, and again."""
         self._stopping = True
-        begun = {recorder.address.key for recorder in self.recorders}
-        for recorder in self.recorders:
-            recorder.stop(EndReason.OPERATOR)
-        for key, task in self._rooms.items():
-            if key not in begun:
-                task.cancel()
+        self._leave(set(self._rooms))
+
+    def _leave(self, keys: Set[tuple[str, str]]) -> None:
+        """End the captures of these rooms; those whose turn to join has not come have none and are forgotten."""
+        captures = {recorder.address.key: recorder for recorder in self.recorders if recorder.phase is not Phase.ENDED}
+        for key in keys & self._rooms.keys():
+            if key in captures:
+                captures[key].stop(EndReason.OPERATOR)
+            else:
+                self._rooms[key].cancel()
 
     @property
     def waiting_to_join(self) -> int:
