@@ -99,8 +99,10 @@ class Writer:
             try:
                 if not self.ready.is_set():
                     await self._prepare()
-                    self._note_available()
-                if await self._deliver_batch():
+                    self.ready.set()
+                delivered = await self._deliver_batch()
+                self._note_available()  # not before: one that can only be read is prepared without complaint
+                if delivered:
                     continue
                 pause = self._settings.database_retry_initial
                 await self._wait_for_events()
@@ -169,7 +171,6 @@ class Writer:
         self.unavailable = reason
 
     def _note_available(self) -> None:
-        self.ready.set()
         if self.unavailable is not None:
             _log.info(f"{self._name} available again", waiting=self.waiting)
             self.unavailable = None
