@@ -17,6 +17,7 @@ class CaptureStarted(Payload):
     room: str
     bot_name: str
     program_version: str
+    heartbeat_interval_ms: int | None = None
 
 
 @event_type("capture.hook_installed", "hook.installed")
@@ -57,7 +58,11 @@ class CaptureKicked(Payload):
 
 @event_type("capture.heartbeat", "recorder.heartbeat")
 class CaptureHeartbeat(Payload):
-    """The recorder lives; its books so far. messages = absorbed + sampled + refused + those that gave events."""
+    """The recorder lives; its books so far: messages = normalized + absorbed + sampled + refused.
+
+    The page's side: it has numbered ``page_made`` messages of this capture in its present load, of which the recorder
+    has taken ``page_taken``; ``page_missed`` found no room in its buffer. None before a page has said so.
+    """
 
     in_conference: bool
     participants: int
@@ -67,11 +72,18 @@ class CaptureHeartbeat(Payload):
     sampled: int
     refused: int
     unknown: int
+    normalized: int | None = None
+    page_made: int | None = None
+    page_taken: int | None = None
+    page_missed: int | None = None
 
 
 @event_type("capture.gap", "recorder.gap")
 class CaptureGap(Payload):
-    """Between two moments the capture could not see, or saw only part. ``evidence`` says how the bounds are known."""
+    """Between two moments the capture could not see, or saw only part. ``evidence`` says how the bounds are known.
+
+    ``from_at`` and ``to_at`` are wall clock, ``from_ms`` and ``to_ms`` the same by the capture's monotonic clock.
+    """
 
     cause: GapCause
     lost: Lost
@@ -79,6 +91,24 @@ class CaptureGap(Payload):
     to_at: int
     evidence: str | None = None
     missed: int | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
+@event_type("capture.reconnecting", "recorder.lost")
+class CaptureReconnecting(Payload):
+    """The room was lost and the recorder tries to get back. ``attempt`` counts from 1 since it was last in the room."""
+
+    cause: GapCause
+    attempt: int = 1
+    detail: str | None = None
+
+
+@event_type("capture.clock_jumped", "recorder.clock_jumped")
+class CaptureClockJumped(Payload):
+    """The machine's wall clock was set: forward by ``jump_ms``, or back if that is negative."""
+
+    jump_ms: int
 
 
 @event_type("capture.error", "recorder.error")
@@ -91,10 +121,17 @@ class CaptureError(Payload):
 
 @event_type("capture.ended", "recorder.ended")
 class CaptureEnded(Payload):
-    """The last event of every capture."""
+    """The last event of every capture, with its books as in ``capture.heartbeat``, this event not counted."""
 
     reason: EndReason
     detail: str | None = None
+    messages: int | None = None
+    events: int | None = None
+    normalized: int | None = None
+    absorbed: int | None = None
+    sampled: int | None = None
+    refused: int | None = None
+    unknown: int | None = None
 
 
 @event_type("unknown", "*", Privacy.CONTENT)

@@ -134,6 +134,29 @@ class ConnectionFailed(Payload):
     message: str | None = None
 
 
+@event_type("connection.token_expired", "connection.token_expired")
+class ConnectionTokenExpired(Payload):
+    """Signalling could come back, but the token that the bot logged in with has run out."""
+
+
+@event_type("signalling.lost", "hook.signalling_lost")
+class SignallingLost(Payload):
+    """Nothing arrives from the server any more; ``since_at`` is the last moment of which we know that it did.
+
+    ``evidence``: ``closed`` (the connection broke), ``silent`` (it stands and nothing comes).
+    """
+
+    since_at: int
+    evidence: str
+
+
+@event_type("signalling.restored", "hook.signalling_back")
+class SignallingRestored(Payload):
+    """The same session goes on (XEP-0198), or the server answers again: what was sent meanwhile comes late."""
+
+    down_ms: int | None = None
+
+
 @event_type("media.connected", "conference.connectionEstablished")
 class MediaConnected(Payload):
     """The bot's media path (ICE) is up."""

@@ -37,6 +37,7 @@ class LeftCause(StrEnum):
     LEFT = "left"
     KICKED = "kicked"
     REPLACED = "replaced"
+    UNSEEN = "unseen"  # not there any more after a gap
 
 
 @event_type("participant.left", "conference.userLeft", Privacy.PERSONAL)

@@ -6,7 +6,6 @@ problem named, what no rule knows is kept as ``unknown``, and every message is c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import msgspec
@@ -14,12 +13,14 @@ import msgspec
 from meeta_bot.events import Event, Unknown
 from meeta_bot.normalize import (
     connection,
+    gaps,
     lifecycle,
     media,
     meeting,
     messages,
     people,
     recording,
+    rejoin,
     transcription,
 )
 from meeta_bot.normalize.arguments import Malformed, event
@@ -27,10 +28,10 @@ from meeta_bot.normalize.state import Counts, Message, State, updated
 
 __all__ = ["Message", "State", "known_origins", "normalize"]
 
-Rule = Callable[[State, Message], tuple[State, list[Event]] | None]
-
-_RULES: dict[str, Rule] = {
+_RULES: dict[str, rejoin.Rule] = {
     **lifecycle.RULES,
+    **gaps.RULES,
+    **rejoin.RULES,
     **connection.RULES,
     **meeting.RULES,
     **people.RULES,
@@ -82,17 +83,21 @@ def normalize(state: State, message: Message) -> tuple[State, list[Event]]:
     :returns: a state whose counters include this message, and no, one or several events.
     """
     if state.ended:
-        return _counted(state, message, refused=1), []
+        return _counted(state, state.counts, message, refused=1), []
     try:
-        outcome = _apply(state, message)
+        # Hardly any message comes while something is out of view or is being compared.
+        if state.blind is None and state.comparison is None:
+            outcome = _apply(state, message)
+        else:
+            outcome = rejoin.across_a_gap(state, message, _apply)
     except (Malformed, msgspec.ValidationError) as error:
         unknown = event(message, Unknown(arguments=message.args, problem=str(error)))
-        return _counted(state, message, events=1, unknown=1), [unknown]
+        return _counted(state, state.counts, message, events=1, unknown=1), [unknown]
     if outcome is None:
-        return _counted(state, message, sampled=1), []
+        return _counted(state, state.counts, message, sampled=1), []
     after, found = outcome
     unknown_events = len([1 for item in found if type(item.payload) is Unknown])
-    return _counted(after, message, events=len(found), unknown=unknown_events), found
+    return _counted(after, state.counts, message, events=len(found), unknown=unknown_events), found
 
 
 def _apply(state: State, message: Message) -> tuple[State, list[Event]] | None:
@@ -105,10 +110,16 @@ def _apply(state: State, message: Message) -> tuple[State, list[Event]] | None:
 
 
 def _counted(
-    state: State, message: Message, *, events: int = 0, unknown: int = 0, sampled: int = 0, refused: int = 0
+    state: State,
+    counts: Counts,
+    message: Message,
+    *,
+    events: int = 0,
+    unknown: int = 0,
+    sampled: int = 0,
+    refused: int = 0,
 ) -> State:
-    """`state` after `message`, which is in its books. One copy a message: it is the largest cost of many."""
-    counts = state.counts
+    """`state` after `message`, whose books were `counts`. One copy a message: it is the largest cost of many."""
     return updated(
         state,
         last_ms=message.monotonic_ms,

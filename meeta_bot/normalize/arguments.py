@@ -16,6 +16,7 @@ TRANSCRIBER = "http://jitsi.org/protocol/transcriber"
 LARGEST_NUMBER = 2**53  # larger ones would become text on their way into the log
 Whole = Annotated[int, msgspec.Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
 Number = Annotated[float, msgspec.Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+Ago = Annotated[float, msgspec.Meta(ge=0, le=10**12)]  # milliseconds before the message, thirty years at most
 LATEST_TIME = 253_402_300_799_000  # the end of the year 9999, in milliseconds since 1970
 
 
@@ -137,6 +138,7 @@ def event(
     *,
     origin: str | None = None,
     initial: bool = False,
+    inferred: bool = False,
     server_at: int | None = None,
 ) -> Event:
     """An event that happened when `message` was seen."""
@@ -148,4 +150,5 @@ def event(
         endpoint_id=endpoint_id,
         server_at=server_at,
         initial=initial,
+        inferred=inferred,
     )

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from meeta_bot import events
-from meeta_bot.events import Event, MeetingBasis
+from meeta_bot.events import Event, GapCause, MeetingBasis
+from meeta_bot.normalize import gaps, rejoin
 from meeta_bot.normalize.arguments import (
     LARGEST_NUMBER,
     Number,
@@ -19,7 +20,15 @@ from meeta_bot.normalize.arguments import (
     text,
 )
 from meeta_bot.normalize.meeting import end_meeting, identified_by
-from meeta_bot.normalize.state import Message, State, elapsed_ms, has_settled, updated, with_participant
+from meeta_bot.normalize.state import (
+    BRIDGE_LOOK_MS,
+    Message,
+    State,
+    elapsed_ms,
+    has_settled,
+    updated,
+    with_participant,
+)
 from meeta_bot.normalize.transcription import ASYNC_PROPERTY, async_property
 
 MEMBERS_ONLY = "conference.connectionError.membersOnly"
@@ -43,7 +52,10 @@ class _Statistics(msgspec.Struct, rename="camel"):
 def joined(state: State, message: Message) -> tuple[State, list[Event]]:
     """CONFERENCE_JOINED(); the hook adds who we are."""
     own = msgspec.convert(argument(message, 0), _Self)
-    payload = events.ConferenceJoined(room=state.room, role=own.role, roster_size=own.roster_size)
+    # The library counts the bot's own ghosts, too.
+    roster_size = len(state.participants) if state.former_ids else own.roster_size
+    payload = events.ConferenceJoined(room=state.room, role=own.role, roster_size=roster_size)
+    is_first = state.joined_ms is None
     meeting = state.meeting
     if not state.people and meeting.empty_since_ms is None:
         meeting = updated(meeting, empty_since_at=message.wall_ms, empty_since_ms=message.monotonic_ms)
@@ -54,6 +66,7 @@ def joined(state: State, message: Message) -> tuple[State, list[Event]]:
         joined_ms=message.monotonic_ms,
         leaving=False,
         meeting=meeting,
+        former_ids=[former for former in state.former_ids if former != own.endpoint_id],
     )
     found = [event(message, payload, own.endpoint_id)]
     # Until the server tells more, the meeting is what this capture sees.
@@ -61,20 +74,26 @@ def joined(state: State, message: Message) -> tuple[State, list[Event]]:
     if state.schedule_key is not None:
         basis, key = MeetingBasis.SCHEDULE, state.schedule_key
     state, identified = identified_by(state, message, basis, key)
-    return state, found + identified
+    return state, [*found, *identified, *(gaps.late_join(state, message) if is_first else [])]
 
 
 def left(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONFERENCE_LEFT()."""
-    state = updated(state, in_conference=False, leaving=True)
-    return state, [event(message, events.ConferenceLeft(), state.own_endpoint_id)]
+    """CONFERENCE_LEFT(); when the bot did not want to, the room is lost."""
+    found = [event(message, events.ConferenceLeft(), state.own_endpoint_id)]
+    if state.in_conference and not state.leaving:
+        state = gaps.room_lost(state, message, GapCause.REJOINED, "the bot was out of the room unasked")
+        return rejoin.away(state), found
+    return updated(state, in_conference=False, leaving=state.leaving or state.comparison is None), found
 
 
 def failed(state: State, message: Message) -> tuple[State, list[Event]]:
     """CONFERENCE_FAILED(error, …): refused, in the lobby, or thrown out."""
     error = text(message, 0)
     if error == MEMBERS_ONLY:
-        return state, [event(message, events.CaptureLobbyWaiting(waiting_for_host=argument(message, 2) is True))]
+        waiting = events.CaptureLobbyWaiting(waiting_for_host=argument(message, 2) is True)
+        if not state.in_conference:
+            state = gaps.room_lost(state, message, GapCause.NOT_ADMITTED, "from the refusal of the room")
+        return state, [event(message, waiting)]
     if error == ACCESS_DENIED:
         return state, [event(message, events.CaptureLobbyDenied())]
     found = [event(message, events.ConferenceFailed(error=error, details=message.args[1:]))]
@@ -164,6 +183,11 @@ def signalling_failed(state: State, message: Message) -> tuple[State, list[Event
     return state, [event(message, payload)]
 
 
+def token_expired(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_TOKEN_EXPIRED(), when the session could be resumed but for the token."""
+    return state, [event(message, events.ConnectionTokenExpired())]
+
+
 def media_connected(state: State, message: Message) -> tuple[State, list[Event]]:
     """CONNECTION_ESTABLISHED() of the conference: ICE."""
     return state, [event(message, events.MediaConnected())]
@@ -186,19 +210,28 @@ def restored(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def bridge_channel_opened(state: State, message: Message) -> tuple[State, list[Event]]:
-    """DATA_CHANNEL_OPENED(); the bridge repeats the dominant speaker next."""
-    after = updated(state, bridge_opened_ms=message.monotonic_ms)
-    return after, [event(message, events.BridgeChannelOpened())]
+    """DATA_CHANNEL_OPENED(), or the hook saw that it is open; the bridge repeats the dominant speaker next."""
+    if state.bridge_open and message.origin.startswith("hook."):
+        return state, []
+    if state.bridge_open and state.people:  # anew: it broke for less time than the hook takes to look again
+        state = gaps.bridge_lost(state, message, "from the hook's last look at the channel", BRIDGE_LOOK_MS)
+    state, found = gaps.bridge_seen(state, message)
+    after = updated(state, bridge_open=True, bridge_opened_ms=message.monotonic_ms)
+    return after, [*found, event(message, events.BridgeChannelOpened())]
 
 
 def bridge_channel_closed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """DATA_CHANNEL_CLOSED({code, reason})."""
+    """DATA_CHANNEL_CLOSED({code, reason}), or the hook saw that it is closed; without people nothing is lost by it."""
+    if state.bridge_open is False or (state.bridge_open is None and message.origin.startswith("hook.")):
+        return state, []
     given = argument(message, 0)
     details = given if isinstance(given, dict) else {}
     code = details.get("code")
     known_code = code if type(code) is int and 0 <= code <= LARGEST_NUMBER else None
     payload = events.BridgeChannelClosed(code=known_code, reason=optional_text(details.get("reason")))
-    return state, [event(message, payload)]
+    if state.bridge_open and state.people and not state.leaving:
+        state = gaps.bridge_lost(state, message)
+    return updated(state, bridge_open=False, bridge_opened_ms=None), [event(message, payload)]
 
 
 def remote_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
@@ -208,7 +241,7 @@ def remote_statistics(state: State, message: Message) -> tuple[State, list[Event
     participant = state.participants.get(endpoint_id)
     if participant is None:
         return state, []
-    if _too_soon(state, message, participant.statistics_ms):
+    if not state.telemetry or _too_soon(state, message, participant.statistics_ms):
         return None
     after = with_participant(state, updated(participant, statistics_ms=message.monotonic_ms))
     return after, [event(message, _statistics(given), endpoint_id)]
@@ -217,7 +250,7 @@ def remote_statistics(state: State, message: Message) -> tuple[State, list[Event
 def own_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
     """LOCAL_STATS_UPDATED(statistics); None: sampled away."""
     given = msgspec.convert(argument(message, 0), _Statistics)
-    if _too_soon(state, message, state.own_statistics_ms):
+    if not state.telemetry or _too_soon(state, message, state.own_statistics_ms):
         return None
     return updated(state, own_statistics_ms=message.monotonic_ms), [event(message, _statistics(given))]
 
@@ -261,11 +294,14 @@ RULES = {
     "connection.connectionEstablished": signalling_established,
     "connection.connectionDisconnected": signalling_closed,
     "connection.connectionFailed": signalling_failed,
+    "connection.token_expired": token_expired,
     "conference.connectionEstablished": media_connected,
     "conference.connectionInterrupted": interrupted,
     "conference.connectionRestored": restored,
     "conference.dataChannelOpened": bridge_channel_opened,
     "conference.dataChannelClosed": bridge_channel_closed,
+    "hook.bridge_opened": bridge_channel_opened,
+    "hook.bridge_closed": bridge_channel_closed,
     "cq.remote_stats_updated": remote_statistics,
     "cq.local_stats_updated": own_statistics,
 }

@@ -6,6 +6,7 @@ import msgspec
 
 from meeta_bot import events
 from meeta_bot.events import Event
+from meeta_bot.normalize import gaps
 from meeta_bot.normalize.arguments import Whole, argument, event, text
 from meeta_bot.normalize.state import Message, State, updated
 
@@ -16,14 +17,19 @@ class _Installed(msgspec.Struct):
     library_version: str | None = None
 
 
-class _Bounds(msgspec.Struct):
-    from_at: Whole
-    to_at: Whole
-    missed: Whole | None = None
+class _PageBooks(msgspec.Struct):
+    page_made: Whole | None = None
+    page_taken: Whole | None = None
+    page_missed: Whole | None = None
 
 
-class _Overflow(_Bounds, kw_only=True):
-    missed: Whole
+class _Jump(msgspec.Struct):
+    jump_ms: Whole
+
+
+class _End(msgspec.Struct):
+    reason: events.EndReason
+    detail: str | None = None
 
 
 def started(state: State, message: Message) -> tuple[State, list[Event]]:
@@ -55,20 +61,6 @@ def page_is_empty(state: State, message: Message) -> tuple[State, list[Event]]:
     return state, []
 
 
-def overflow(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.overflow({missed, from_at, to_at})``: the page's buffer was full."""
-    given = msgspec.convert(argument(message, 0), _Overflow)
-    payload = events.CaptureGap(
-        cause=events.GapCause.PAGE_BUFFER_OVERFLOW,
-        lost=events.Lost.EVERYTHING,
-        from_at=given.from_at,
-        to_at=given.to_at,
-        evidence="counted by the page",
-        missed=given.missed,
-    )
-    return state, [event(message, payload)]
-
-
 def hook_error(state: State, message: Message) -> tuple[State, list[Event]]:
     """``hook.error(where, message)``: a listener failed; the event it was for is lost but for this."""
     return state, [event(message, events.CaptureError(where=text(message, 0), message=text(message, 1)))]
@@ -85,7 +77,8 @@ def recorder_error(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def heartbeat(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.heartbeat()``: the books, this heartbeat not counted."""
+    """``recorder.heartbeat({page_made, page_taken, page_missed})``: the books, this heartbeat not counted."""
+    page = msgspec.convert(argument(message, 0) or {}, _PageBooks)
     counts = state.counts
     payload = events.CaptureHeartbeat(
         in_conference=state.in_conference,
@@ -96,20 +89,42 @@ def heartbeat(state: State, message: Message) -> tuple[State, list[Event]]:
         sampled=counts.sampled,
         refused=counts.refused,
         unknown=counts.unknown,
+        normalized=counts.normalized,
+        page_made=page.page_made,
+        page_taken=page.page_taken,
+        page_missed=page.page_missed,
     )
-    return state, [event(message, payload)]
+    return updated(state, heartbeat_ms=message.monotonic_ms), [event(message, payload)]
 
 
-def gap(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.gap(fields of CaptureGap)``."""
-    msgspec.convert(argument(message, 0), _Bounds)
-    return state, [event(message, msgspec.convert(argument(message, 0), events.CaptureGap))]
+def clock_jumped(state: State, message: Message) -> tuple[State, list[Event]]:
+    """``recorder.clock_jumped({jump_ms})``."""
+    given = msgspec.convert(argument(message, 0), _Jump)
+    return state, [event(message, events.CaptureClockJumped(jump_ms=given.jump_ms))]
+
+
+def telemetry(state: State, message: Message) -> tuple[State, list[Event]]:
+    """``recorder.telemetry(on)``: whether statistics are kept; they are the first to go when the spool fills."""
+    return updated(state, telemetry=argument(message, 0) is not False), []
 
 
 def ended(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.ended(fields of CaptureEnded)``: nothing comes after it."""
-    payload = msgspec.convert(argument(message, 0), events.CaptureEnded)
-    return updated(state, ended=True, in_conference=False), [event(message, payload)]
+    """``recorder.ended(reason and detail of CaptureEnded)``: what is out of view stays so; nothing comes after it."""
+    given = msgspec.convert(argument(message, 0), _End)
+    state, found = gaps.closed(state, message, "the end of the capture")
+    counts = state.counts
+    payload = events.CaptureEnded(
+        reason=given.reason,
+        detail=given.detail,
+        messages=counts.messages,
+        events=counts.events + len(found),
+        normalized=counts.normalized,
+        absorbed=counts.absorbed,
+        sampled=counts.sampled,
+        refused=counts.refused,
+        unknown=counts.unknown,
+    )
+    return updated(state, ended=True, in_conference=False), [*found, event(message, payload)]
 
 
 RULES = {
@@ -117,11 +132,11 @@ RULES = {
     "hook.installed": installed,
     "hook.leaving": leaving,
     "hook.left": page_is_empty,
-    "hook.overflow": overflow,
     "hook.error": hook_error,
     "hook.join_failed": join_failed,
     "recorder.error": recorder_error,
     "recorder.heartbeat": heartbeat,
-    "recorder.gap": gap,
+    "recorder.clock_jumped": clock_jumped,
+    "recorder.telemetry": telemetry,
     "recorder.ended": ended,
 }

@@ -156,22 +156,24 @@ def share_stopped(
 
 
 def dominant_speaker(state: State, message: Message) -> tuple[State, list[Event]]:
-    """DOMINANT_SPEAKER_CHANGED(id, previous, silence); the bridge repeats it when its channel opens."""
+    """DOMINANT_SPEAKER_CHANGED(id, previous, silence); the bridge repeats the last one when its channel opens."""
     endpoint_id = text(message, 0)
     silence = argument(message, 2) is True
+    opened_ms = state.bridge_opened_ms
     if (endpoint_id, silence) == (state.dominant_speaker, state.silence):
-        return state, []
+        return state if opened_ms is None else updated(state, bridge_opened_ms=None), []
     previous = argument(message, 1)
     names = [name for name in previous if isinstance(name, str)] if isinstance(previous, list) else []
-    opened_ms = state.bridge_opened_ms
-    just_opened = opened_ms is not None and message.monotonic_ms - opened_ms < BRIDGE_SETTLE_MS
+    repeated = opened_ms is not None and message.monotonic_ms - opened_ms < BRIDGE_SETTLE_MS
+    initial = repeated and state.dominant_speaker is None and not state.former_ids
     changed = event(
         message,
         events.DominantSpeakerChanged(previous=names, silence=silence),
         endpoint_id,
-        initial=state.dominant_speaker is None and just_opened,
+        initial=initial,
+        inferred=repeated and not initial,
     )
-    return updated(state, dominant_speaker=endpoint_id, silence=silence), [changed]
+    return updated(state, dominant_speaker=endpoint_id, silence=silence, bridge_opened_ms=None), [changed]
 
 
 def track_added(state: State, message: Message) -> tuple[State, list[Event]]:

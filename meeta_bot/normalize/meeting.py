@@ -10,6 +10,7 @@ import uuid
 
 from meeta_bot import events
 from meeta_bot.events import Event, MeetingBasis
+from meeta_bot.normalize import gaps
 from meeta_bot.normalize.arguments import Malformed, argument, event, optional_milliseconds, text
 from meeta_bot.normalize.state import Message, State, has_settled, updated
 
@@ -29,6 +30,8 @@ def identified_by(state: State, message: Message, basis: MeetingBasis, key: str)
     if known.basis is not None and _STRENGTH[basis] < _STRENGTH[known.basis]:
         return state, []
     identity = meeting_id(state.deployment, state.room, basis, key)
+    if known.continues and basis is known.basis and known.meeting_id is not None:
+        identity = known.meeting_id  # the server was begun anew, the meeting was not
     if identity == known.meeting_id:
         return state, []
     payload = events.MeetingIdentified(
@@ -47,8 +50,20 @@ def unique_id_set(state: State, message: Message) -> tuple[State, list[Event]]:
     server_id = text(message, 0)
     if not server_id:
         raise Malformed("an empty meeting id")
-    state = updated(state, meeting=updated(state.meeting, server_meeting_id=server_id))
-    return identified_by(state, message, MeetingBasis.SERVER_ID, server_id)
+    before = state.meeting
+    if server_id == before.server_meeting_id:
+        return state, []
+    state = updated(state, meeting=updated(before, server_meeting_id=server_id))
+    state, found = identified_by(state, message, MeetingBasis.SERVER_ID, server_id)
+    if found or before.meeting_id is None:
+        return state, found
+    same = events.MeetingIdentified(
+        meeting_id=before.meeting_id,
+        basis=MeetingBasis.SERVER_ID,
+        server_meeting_id=server_id,
+        created_at=before.created_at,
+    )
+    return state, [event(message, same)]
 
 
 def created_timestamp(state: State, message: Message) -> tuple[State, list[Event]]:
@@ -56,8 +71,9 @@ def created_timestamp(state: State, message: Message) -> tuple[State, list[Event
     created_at = optional_milliseconds(argument(message, 0))
     if created_at is None:
         raise Malformed("no timestamp")
-    if created_at == state.meeting.created_at:
-        return state, []
+    first = state.meeting.created_at is None
+    if created_at == state.meeting.created_at or (state.meeting.continues and not first):
+        return state, []  # the server may be new, the meeting is not
     state = updated(state, meeting=updated(state.meeting, created_at=created_at))
     state, found = identified_by(state, message, MeetingBasis.CREATED_TIMESTAMP, str(created_at))
     meeting = state.meeting
@@ -67,7 +83,7 @@ def created_timestamp(state: State, message: Message) -> tuple[State, list[Event
         state = updated(state, meeting=updated(meeting, started_at=created_at, started_ms=started_ms))
         payload = events.MeetingStarted(started_at=created_at, basis="created_timestamp")
         found = [*found, event(message, payload, initial=True)]
-    return state, found
+    return state, [*found, *(gaps.late_join(state, message) if first else [])]
 
 
 def person_came(state: State, message: Message, *, initial: bool) -> tuple[State, list[Event]]:
@@ -110,7 +126,7 @@ def end_meeting(state: State, message: Message, reason: str) -> tuple[State, lis
     payload = events.MeetingEnded(
         ended_at=ended_at, reason=reason, duration_ms=None if since is None else max(0, ended_ms - since)
     )
-    return updated(state, meeting=updated(meeting, ended=True)), [event(message, payload)]
+    return updated(state, meeting=updated(meeting, ended=True, continues=False)), [event(message, payload)]
 
 
 def subject_changed(state: State, message: Message) -> tuple[State, list[Event]]:

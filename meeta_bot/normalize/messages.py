@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 from meeta_bot import events
@@ -15,7 +16,7 @@ from meeta_bot.normalize.arguments import (
     optional_text,
     text,
 )
-from meeta_bot.normalize.state import Message, State
+from meeta_bot.normalize.state import CHAT_IDS_LIMIT, Message, State, has_settled, updated
 from meeta_bot.normalize.transcription import transcript_chunk
 
 TRANSCRIBER_ID = "transcriber"  # the bridge's own name for the asynchronous backend
@@ -29,22 +30,43 @@ _NEVER = {
     "face-box",
     "remote-control",
 }
+_CLOCKS_DIFFER_MS = 1000  # of server and recorder, as they usually do
 _MOST_REACTIONS = 3  # of one message; the web application shows no more either
 
 
 def chat_message(state: State, message: Message) -> tuple[State, list[Event]]:
     """MESSAGE_RECEIVED(id, text, stamp, name, isVisitor, messageId, source, replyToId); the first three in 2021."""
+    sender, words = optional_text(argument(message, 0)), text(message, 1)
     stamp = iso_milliseconds(argument(message, 2))
+    message_id = optional_text(argument(message, 5))
+    state, known = _remembered(state, message_id or f"{sender} {words}")
+    if known and stamp is not None and (message_id or _was_in_view(state, stamp)):
+        return state, []  # the server repeats what was heard before a gap
+    # Right after a join the server tells what was said before; later, a stamp says that it comes late (XEP-0198).
+    history = stamp is not None and not has_settled(state, message)
     payload = events.ChatMessage(
-        text=text(message, 1),
-        message_id=optional_text(argument(message, 5)),
+        text=words,
+        message_id=message_id,
         display_name=optional_text(argument(message, 3)),
-        history=stamp is not None,
+        history=history,
         is_visitor=argument(message, 4) is True,
         reply_to=optional_text(argument(message, 7)),
     )
-    sender = optional_text(argument(message, 0))
-    return state, [event(message, payload, sender, initial=stamp is not None, server_at=stamp)]
+    return state, [event(message, payload, sender, initial=history, server_at=stamp)]
+
+
+def _was_in_view(state: State, at: int) -> bool:
+    """Whether the room was in view at that moment of the server's clock, before the gap that is compared."""
+    lost_at = state.comparison.from_at if state.comparison is not None else None
+    return lost_at is not None and at <= lost_at + _CLOCKS_DIFFER_MS
+
+
+def _remembered(state: State, identity: str) -> tuple[State, bool]:
+    """`state` that knows this message from now on, and whether it knew it before."""
+    mark = int.from_bytes(blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=7).digest())
+    if mark in state.chat_ids:
+        return state, True
+    return updated(state, chat_ids=[*state.chat_ids, mark][-CHAT_IDS_LIMIT:]), False
 
 
 def private_message(state: State, message: Message) -> tuple[State, list[Event]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from meeta_bot import events
 from meeta_bot.events import Event
 from meeta_bot.normalize.arguments import (
+    ParticipantArgument,
     argument,
     endpoint_of,
     event,
@@ -18,15 +20,19 @@ from meeta_bot.normalize.arguments import (
 from meeta_bot.normalize.media import share_stopped
 from meeta_bot.normalize.meeting import person_came, person_went
 from meeta_bot.normalize.state import (
+    PROPERTIES_LIMIT,
     Message,
     Participant,
     State,
     elapsed_ms,
+    fingerprint,
     updated,
     with_participant,
     without_participant,
 )
 from meeta_bot.normalize.transcription import transcriber_left
+
+_Rule = Callable[[State, Message], tuple[State, list[Event]]]
 
 # Properties that are keys of end-to-end encryption, or that repeat what has an event of its own.
 _NEVER_KEPT = re.compile(r"e2ee\.idKey|olm|key$", re.IGNORECASE)
@@ -39,8 +45,10 @@ def user_joined(state: State, message: Message) -> tuple[State, list[Event]]:
     who = participant_argument(message, 1)
     known = state.participants.get(endpoint_id)
     gone: list[Event] = []
+    if known is not None and state.comparison is not None and endpoint_id in state.comparison.people:
+        return _seen_again(state, message, known, who)
     if known is not None:  # the library replaced the participant without telling of the departure
-        state, gone = _departure(
+        state, gone = departure(
             state, message, known, events.ParticipantLeft(duration_ms=elapsed_ms(message, known.joined_ms))
         )
     participant = Participant(
@@ -54,7 +62,7 @@ def user_joined(state: State, message: Message) -> tuple[State, list[Event]]:
         user_id=who.user_id,
         is_replacing=who.is_replacing,
     )
-    initial = not state.in_conference
+    initial = not state.in_conference and state.joined_ms is None
     joined = event(message, payload, endpoint_id, initial=initial)
     state = with_participant(state, participant)
     if not participant.counts:
@@ -63,13 +71,26 @@ def user_joined(state: State, message: Message) -> tuple[State, list[Event]]:
     return state, [*gone, joined, *started]
 
 
+def _seen_again(
+    state: State, message: Message, known: Participant, who: ParticipantArgument
+) -> tuple[State, list[Event]]:
+    """One of before a gap is still there: the visit goes on, and what differs is told."""
+    changes: list[events.Payload] = []
+    if who.name != known.name:
+        changes.append(events.ParticipantRenamed(old_name=known.name, new_name=who.name))
+    if who.role is not None and who.role != known.role:
+        changes.append(events.ParticipantRoleChanged(role=who.role, old_role=known.role))
+    after = updated(known, name=who.name, role=who.role or known.role)
+    return with_participant(state, after), [event(message, change, known.endpoint_id) for change in changes]
+
+
 def user_left(state: State, message: Message) -> tuple[State, list[Event]]:
     """USER_LEFT(id, JitsiParticipant, reason); the hook adds whether it only came with the bot's own departure."""
     endpoint_id = text(message, 0)
     participant = state.participants.get(endpoint_id)
     flag = message.args[-1]
     ours = isinstance(flag, dict) and flag.get("with_our_own") is True
-    if participant is None or ours or state.leaving:
+    if participant is None or ours or state.leaving or (state.blind is not None and not state.in_conference):
         return state, []  # they stay; it is the bot who no longer sees them
     reason = argument(message, 2)
     cause = events.LeftCause.LEFT
@@ -78,12 +99,13 @@ def user_left(state: State, message: Message) -> tuple[State, list[Event]]:
     payload = events.ParticipantLeft(
         cause=cause, reason=optional_text(reason), duration_ms=elapsed_ms(message, participant.joined_ms)
     )
-    return _departure(state, message, participant, payload)
+    return departure(state, message, participant, payload)
 
 
-def _departure(
+def departure(
     state: State, message: Message, participant: Participant, payload: events.ParticipantLeft
 ) -> tuple[State, list[Event]]:
+    """`participant` is gone, with all that it did there."""
     found: list[Event] = []
     if participant.sharing is not None:
         found.append(share_stopped(participant, message, events.MediaCause.LEFT))
@@ -141,6 +163,13 @@ def property_changed(state: State, message: Message) -> tuple[State, list[Event]
         return _hand(state, message, endpoint_id, value)
     if _NEVER_KEPT.search(name):
         return state, []
+    participant = state.participants.get(endpoint_id)
+    if participant is not None:
+        known, now = participant.properties, fingerprint(value)
+        if state.comparison is not None and known.get(name) == now:
+            return state, []  # as before the gap
+        if name in known or len(known) < PROPERTIES_LIMIT:
+            state = with_participant(state, updated(participant, properties={**known, name: now}))
     payload = events.ParticipantPropertyChanged(name=name, old=old, value=value)
     return state, [event(message, payload, endpoint_id, initial=not state.in_conference)]
 
@@ -154,6 +183,8 @@ def _hand(state: State, message: Message, endpoint_id: str, value: object) -> tu
         after = participant and updated(participant, hand_raised_ms=None)
         lowered = events.HandLowered(held_ms=elapsed_ms(message, since))
         return _with(state, after), [event(message, lowered, endpoint_id)]
+    if since is not None and state.comparison is not None:
+        return state, []  # still up after the gap
     raised_at = optional_milliseconds(value)
     after = participant and updated(participant, hand_raised_ms=message.monotonic_ms)
     raised = event(
@@ -170,11 +201,22 @@ def _with(state: State, participant: Participant | None) -> State:
     return state if participant is None else with_participant(state, participant)
 
 
+def _not_of_ghosts(rule: _Rule, index: int = 0) -> _Rule:
+    """`rule`, but for messages about the bot's own former selves, whom the server has not timed out yet."""
+
+    def but_for_ghosts(state: State, message: Message) -> tuple[State, list[Event]]:
+        if state.former_ids and endpoint_of(argument(message, index)) in state.former_ids:
+            return state, []
+        return rule(state, message)
+
+    return but_for_ghosts
+
+
 RULES = {
-    "conference.userJoined": user_joined,
-    "conference.userLeft": user_left,
-    "conference.participant_kicked": participant_kicked,
-    "conference.displayNameChanged": renamed,
-    "conference.roleChanged": role_changed,
-    "conference.participant_property_changed": property_changed,
+    "conference.userJoined": _not_of_ghosts(user_joined),
+    "conference.userLeft": _not_of_ghosts(user_left),
+    "conference.participant_kicked": _not_of_ghosts(participant_kicked, 1),
+    "conference.displayNameChanged": _not_of_ghosts(renamed),
+    "conference.roleChanged": _not_of_ghosts(role_changed),
+    "conference.participant_property_changed": _not_of_ghosts(property_changed),
 }

@@ -5,16 +5,25 @@ All values are immutable: a rule returns a new state, and the old one stays vali
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import msgspec
 
-from meeta_bot.events import MeetingBasis, ParticipantKind, TranscriptionMode
+from meeta_bot.events import GapCause, Lost, MeetingBasis, ParticipantKind, TranscriptionMode
 
 # What the server tells of a room within this time after the join was so before; it answers in well under a second.
 SETTLE_MS = 2000
 # The same for the dominant speaker after the bridge channel opened: the bridge sends it with the channel's first words.
 BRIDGE_SETTLE_MS = 300
+# How often the hook looks whether the bridge channel is open: TICK in hook/watch.js.
+BRIDGE_LOOK_MS = 1000
+# Own endpoint ids that are remembered: the server forgets a lost stay after minutes, in which few others begin.
+FORMER_IDS_LIMIT = 20
+# Chat messages that are known again when the server repeats them; servers repeat 20 by default.
+CHAT_IDS_LIMIT = 100
+# Properties of a participant that are compared after a gap; clients send fewer than ten.
+PROPERTIES_LIMIT = 16
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -29,7 +38,7 @@ class Message(msgspec.Struct, frozen=True):
     monotonic_ms: int
 
 
-class Participant(msgspec.Struct, frozen=True, kw_only=True):
+class Participant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Somebody in the room. Media states are null until a first presence told them."""
 
     endpoint_id: str
@@ -45,6 +54,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
     kicked: bool = False
     replaced: bool = False
     statistics_ms: int | None = None
+    properties: dict[str, int] = {}  # name → fingerprint of the value, to compare after a gap
 
     @property
     def counts(self) -> bool:
@@ -65,6 +75,7 @@ class Meeting(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     empty_since_at: int | None = None
     empty_since_ms: int | None = None
+    continues: bool = False  # the capture was away and came back to it: another key does not make it another meeting
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +90,43 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool = False
 
 
+class Blind(msgspec.Struct, frozen=True, kw_only=True):
+    """What can't be seen now, and since when. ``evidence`` says how that is known."""
+
+    cause: GapCause
+    lost: Lost
+    from_at: int
+    from_ms: int
+    evidence: str | None = None
+
+
+class Unsaid(msgspec.Struct, frozen=True):
+    """Something that was on before a gap, and that a message of this origin, about this one, would tell again."""
+
+    origin: str
+    about: str = ""
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What was known before a gap and has not shown itself again; ``from_…`` is when that was last in view.
+
+    The latter is known once the gap is over.
+    """
+
+    people: list[str] = []
+    unsaid: list[Unsaid] = []
+    from_at: int | None = None
+    from_ms: int | None = None
+
+
+class Standstill(msgspec.Struct, frozen=True):
+    """The latest time that process or page stood still, as it was told."""
+
+    from_ms: int
+    to_ms: int
+    lost: Lost
+
+
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """The books: messages = absorbed + sampled + refused + normalized."""
 
@@ -91,8 +139,11 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the normalizer knows of a capture; it is stored with each append to the spool."""
+class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything the normalizer knows of a capture; it is stored with each append to the spool.
+
+    Every field that is added has a default that fits a capture begun by an older version, which did not store it.
+    """
 
     capture_id: str
     deployment: str
@@ -111,7 +162,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     transcribing: list[TranscriptionMode] = []
     dominant_speaker: str | None = None
     silence: bool = False
-    bridge_opened_ms: int | None = None
+    bridge_open: bool | None = None  # null until something was heard of the bridge channel
+    bridge_opened_ms: int | None = None  # until the bridge has repeated who speaks
     properties: dict[str, str] = {}
     subject: str | None = None
     locked: bool = False
@@ -119,6 +171,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     limits_reached: list[str] = []  # audio, video: nobody more may send
     interrupted_ms: int | None = None
     own_statistics_ms: int | None = None
+    telemetry: bool = True  # false: statistics are sampled away, since the spool is nearly full
+    blind: Blind | None = None  # the room is out of view
+    bridge_blind: Blind | None = None  # the room is in view, what the bridge tells is not
+    comparison: Comparison | None = None  # the room was lost and is not compared yet
+    former_ids: list[str] = []  # the bot's own in stays before this one; it lingers there until the server times it out
+    signalling_lost_ms: int | None = None
+    stood_still: Standstill | None = None
+    heartbeat_ms: int | None = None  # when the recorder last said that it lives
+    chat_ids: list[int] = []  # fingerprints of the latest messages, which the server repeats to who comes back
     counts: Counts = Counts()
 
     @property
@@ -148,3 +209,8 @@ def elapsed_ms(message: Message, since_ms: int | None) -> int | None:
 def has_settled(state: State, message: Message) -> bool:
     """Whether what the server says now is a change, and not how things were when we came."""
     return state.joined_ms is not None and message.monotonic_ms - state.joined_ms >= SETTLE_MS
+
+
+def fingerprint(value: object) -> int:
+    """A small number by which an equal value is known again; it is not meant to withstand anybody."""
+    return zlib.crc32(repr(value).encode("utf-8", "surrogatepass"))

@@ -4,7 +4,7 @@ A tape is two files beside this one: ``NAME.messages.jsonl`` holds the raw messa
 a line, and ``NAME.events.jsonl`` the events expected of them. ``python -m tests.tapes.record NAME`` plays a scripted
 conference on the local stack and writes the first; ``python -m tests.tapes.rewrite`` writes the second from the first:
 read the difference before you keep it. The stack's library is of December 2021; ``library_of_2026`` is made by hand
-and holds what only later libraries say.
+and holds what only later libraries say, and so is ``rejoin``, in which the bridge, signalling and the room are lost.
 """
 
 from __future__ import annotations

@@ -17,11 +17,14 @@ import msgspec
 
 from meeta_bot import room_address, settings
 from meeta_bot.browser import Chromium
-from meeta_bot.clock import SystemClock
+from meeta_bot.capture_log import CaptureLog
+from meeta_bot.clock import Clock, SystemClock
 from meeta_bot.events import EndReason, Event
 from meeta_bot.normalize import Message
 from meeta_bot.pages import Pages
 from meeta_bot.recorder import Recorder
+from meeta_bot.room_address import RoomAddress
+from meeta_bot.settings import Settings
 from meeta_bot.spool import Spool
 from tests import tapes
 from tests.stack.client import Stack
@@ -31,37 +34,52 @@ from tests.tapes.conferences import SCRIPTS
 PATIENCE_SECONDS = 20
 
 
-class TapingRecorder(Recorder):
-    """The recorder, with a copy of every message that it normalizes."""
+class TapingLog(CaptureLog):
+    """The log, with a copy of every message that it normalizes."""
 
-    tape: list[Message]
-    seen: list[Event]
-    news: asyncio.Condition
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.tape: list[Message] = []
+        self.seen: list[Event] = []
+        self.news = asyncio.Condition()
 
-    async def _record(self, messages: list[Message], **page: Any) -> list[Event]:
-        found = await super()._record(messages, **page)
+    async def record(self, messages: list[Message], **how: Any) -> list[Event]:
+        found = await super().record(messages, **how)
         self.tape += messages
         self.seen += found
         async with self.news:
             self.news.notify_all()
         return found
 
+
+class TapingRecorder(Recorder):
+    """The recorder, with a log that is taped."""
+
+    def __init__(self, address: RoomAddress, pages: Pages, spool: Spool, settings: Settings, clock: Clock) -> None:
+        super().__init__(address, pages, spool, settings, clock)
+        self.taped = TapingLog(self.log.state, spool, settings, clock, self._company_changed)
+        self.log = self.taped
+
     async def until(self, event_type: str, matches: Callable[[Any], bool] = lambda _payload: True) -> Event:
         """Wait for an event of that type whose payload matches, then forget all up to it."""
 
         def find() -> int | None:
-            found = (at for at, event in enumerate(self.seen) if event.type == event_type and matches(event.payload))
+            found = (
+                at for at, event in enumerate(self.taped.seen) if event.type == event_type and matches(event.payload)
+            )
             return next(found, None)
 
-        async with self.news:
+        async with self.taped.news:
             try:
-                await asyncio.wait_for(self.news.wait_for(lambda: find() is not None), PATIENCE_SECONDS)
+                await asyncio.wait_for(self.taped.news.wait_for(lambda: find() is not None), PATIENCE_SECONDS)
             except TimeoutError:
-                raise AssertionError(f"no {event_type} came after {[event.type for event in self.seen]}") from None
+                raise AssertionError(
+                    f"no {event_type} came after {[event.type for event in self.taped.seen]}"
+                ) from None
         at = find()
         assert at is not None
-        found = self.seen[at]
-        del self.seen[: at + 1]
+        found = self.taped.seen[at]
+        del self.taped.seen[: at + 1]
         return found
 
 
@@ -83,7 +101,6 @@ class Set:
         clock = SystemClock()
         pages = Pages(self._chromium, clock, chosen)
         recorder = TapingRecorder(room_address.parse(self.url), pages, self._spool, chosen, clock)
-        recorder.tape, recorder.seen, recorder.news = [], [], asyncio.Condition()
         self._recorders.append((recorder, asyncio.create_task(recorder.run())))
         await recorder.until("conference.joined")
         return recorder
@@ -93,7 +110,7 @@ class Set:
         recorder, running = self._recorders[0]
         recorder.stop(EndReason.OPERATOR)
         await running
-        return recorder.tape
+        return recorder.taped.tape
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from meeta_bot.events import Event
+from meeta_bot.events import CaptureGap, Event
 from meeta_bot.normalize import Message, State, normalize
 from tests.unit.builders import CAPTURE, state
 
@@ -39,12 +39,16 @@ class Capture:
 
     # What is said often.
 
-    def join(self, *there: str) -> list[Event]:
+    def join(self, *there: str, own: str = BOT) -> list[Event]:
         """The bot comes into a room where those are already."""
         for endpoint_id in there:
             self.arrive(endpoint_id)
-        own = {"endpoint_id": BOT, "role": "none", "roster_size": len(there)}
-        return self.say("conference.joined", own)
+        return self.say("conference.joined", {"endpoint_id": own, "role": "none", "roster_size": len(there)})
+
+    def lose(self, cause: str = "page_crashed", *, ago_ms: int = 0, attempt: int = 1) -> list[Event]:
+        """The recorder lost its stay in the room."""
+        loss = {"cause": cause, "attempt": attempt, "detail": "d", "ago_ms": ago_ms, "evidence": "from the last sign"}
+        return self.say("recorder.lost", loss)
 
     def settle(self) -> None:
         """Let the time pass in which what the server says was so before."""
@@ -76,6 +80,17 @@ def only(events: list[Event]) -> Event:
     """The only event."""
     assert len(events) == 1, types(events)
     return events[0]
+
+
+def gaps(events: list[Event]) -> list[CaptureGap]:
+    """What could not be seen."""
+    return [event.payload for event in events if isinstance(event.payload, CaptureGap)]
+
+
+def inferred(events: list[Event]) -> list[tuple[str, str | None]]:
+    """Type and endpoint of those that were found by comparison; none of them is initial."""
+    assert not [event for event in events if event.inferred and event.initial]
+    return [(event.type, event.endpoint_id) for event in events if event.inferred]
 
 
 def told(events: list[Event]) -> list[tuple[str, str | None, bool]]:

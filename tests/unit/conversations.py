@@ -17,6 +17,7 @@ from tests.unit.capture import BOT, JIBRI, JIGASI, START, TRANSCRIBER
 ENDPOINTS = ["alice", "bob", "transcriber", BOT]
 TEXTS = ["", "x", "alice", "true", "false", "0", "ON", "a\x00b", "é😀", str(START), "-1", "1e3", "9" * 25, "nan"]
 NUMBERS = [0, 1, -1, 0.5, -0.0, START, 2**53, 2**53 + 1, -(2**63), 2**64, 10**30, 1e300, -1e300, 5e-324, 1.5e15]
+AGO = [0, 5, 100, 5000, 90_000]
 LONGEST = 60
 
 
@@ -125,8 +126,20 @@ def times(random: Random) -> dict[str, Any]:
     return {"from_at": random.choice([START, *NUMBERS]), "to_at": START, "missed": random.choice([1, *NUMBERS])}
 
 
+def loss(random: Random) -> dict[str, Any]:
+    return {
+        "cause": random.choice(["page_crashed", "signalling_lost", "rejoined"]),
+        "attempt": random.choice([1, 2]),
+        "detail": random.choice(TEXTS),
+        "ago_ms": random.choice(AGO),
+        "evidence": "from the last sign",
+    }
+
+
 LIKELY: dict[str, Callable[[Random], list[Any]]] = {
-    "conference.joined": lambda r: [{"endpoint_id": BOT, "roster_size": r.choice([0, 1, *NUMBERS])}],
+    "conference.joined": lambda r: [
+        {"endpoint_id": r.choice([BOT, "b1b1b1b1"]), "roster_size": r.choice([0, 1, *NUMBERS])}
+    ],
     "conference.userJoined": joined,
     "conference.userLeft": left,
     "conference.participant_kicked": lambda r: [participant(r), participant(r), r.choice(TEXTS)],
@@ -148,21 +161,43 @@ LIKELY: dict[str, Callable[[Random], list[Any]]] = {
         "alice",
         r.choice(TEXTS),
         r.choice([None, "2023-11-14T22:13:20Z", *TEXTS]),
+        "Alice",
+        False,
+        r.choice([None, "m-1", "m-2"]),
     ],
     "conference.createdTimestamp": lambda r: [r.choice([str(START - 9), *TEXTS, *NUMBERS])],
     "conference.unique_id_set": lambda r: [r.choice(TEXTS)],
     "conference.subjectChanged": lambda r: [r.choice(TEXTS)],
-    "conference.failed": lambda r: [r.choice(["conference.destroyed", "x"]), r.choice(TEXTS)],
+    "conference.failed": lambda r: [
+        r.choice(["conference.destroyed", "conference.connectionError.membersOnly", "x"]),
+        r.choice(TEXTS),
+    ],
+    "conference.lock_state_changed": lambda r: [r.random() < 0.5],
+    "conference.membersOnlyChanged": lambda r: [r.random() < 0.5],
+    "conference.audio_unmute_permissions_changed": lambda r: [r.random() < 0.5],
+    "conference.left": lambda _: [],
     "conference.kicked": lambda r: [participant(r), r.choice(TEXTS), r.random() < 0.5],
     "cq.remote_stats_updated": lambda r: [r.choice(ENDPOINTS), statistics(r)],
     "cq.local_stats_updated": lambda r: [statistics(r)],
     "hook.overflow": lambda r: [times(r)],
+    "hook.signalling_lost": lambda r: [{"ago_ms": r.choice(AGO), "evidence": r.choice(["closed", "silent"])}],
+    "hook.signalling_back": lambda _: [],
+    "hook.bridge_opened": lambda _: [],
+    "hook.bridge_closed": lambda _: [],
+    "hook.slept": lambda r: [{"from_at": r.choice([START, *NUMBERS]), "to_at": START, "ms": r.choice(AGO)}],
+    "recorder.lost": lambda r: [loss(r)],
+    "recorder.stood_still": lambda r: [
+        {"ms": r.choice(AGO), "suspended_ms": 0, "lost": r.choice(["everything", "nothing"]), "evidence": "looked"}
+    ],
+    "recorder.clock_jumped": lambda r: [{"jump_ms": r.choice(NUMBERS)}],
+    "recorder.damaged": lambda r: [{"missed": r.choice([1, *NUMBERS]), "evidence": "x", "ago_ms": r.choice(AGO)}],
+    "recorder.telemetry": lambda r: [r.random() < 0.8],
     "recorder.gap": lambda r: [{**times(r), "cause": r.choice(list(GapCause)), "lost": r.choice(list(Lost))}],
     "recorder.meeting_over": lambda _: [],
-    "recorder.heartbeat": lambda _: [],
+    "recorder.heartbeat": lambda r: r.choice([[], [{"page_made": 5, "page_taken": r.choice(NUMBERS)}]]),
 }
 ALL = sorted(known_origins() - {"recorder.ended"})
-RARE = {"conference.kicked", "conference.failed", "recorder.heartbeat", "conference.unique_id_set"}
+RARE = {"conference.kicked", "recorder.heartbeat", "recorder.telemetry", "recorder.clock_jumped", "recorder.damaged"}
 OFTEN = ["presence.media"] * 12 + ["conference.userJoined"] * 4 + ["conference.recorderStateChanged"] * 3
 LOUD = sorted(LIKELY.keys() - RARE) + OFTEN
 

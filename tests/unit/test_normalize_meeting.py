@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meeta_bot import events
-from meeta_bot.events import EndReason, Event, GapCause, Lost, MeetingBasis, Unknown
+from meeta_bot.events import EndReason, Event, MeetingBasis, Unknown
 from meeta_bot.normalize.meeting import meeting_id
 from tests.unit.capture import BOT, JIBRI, JIGASI, START, Capture, only, participant, told, types
 
@@ -126,8 +126,9 @@ def test_a_phone_begins_a_meeting_and_a_recorder_does_not() -> None:
 def test_a_meeting_that_runs_already_began_when_the_room_was_made() -> None:
     capture = Capture()
     capture.join("alice")
-    _, started = capture.say("conference.createdTimestamp", str(START - 60_000))
+    _, started, gap = capture.say("conference.createdTimestamp", str(START - 60_000))
     assert started.payload == events.MeetingStarted(started_at=START - 60_000, basis="created_timestamp")
+    assert gap.type == "capture.gap"
     assert started.initial
 
 
@@ -247,6 +248,7 @@ def test_joined_without_knowing_who_we_are_is_kept_as_unknown() -> None:
             events.BridgeChannelClosed(code=1001, reason="x"),
         ),
         ("conference.dataChannelClosed", [], events.BridgeChannelClosed()),
+        ("hook.bridge_opened", [], events.BridgeChannelOpened()),
         ("conference.dataChannelClosed", [{"code": True, "reason": 5}], events.BridgeChannelClosed()),
         ("conference.dataChannelClosed", [{"code": 2**70}], events.BridgeChannelClosed()),
         ("conference.kicked", [], events.CaptureKicked()),
@@ -419,16 +421,24 @@ def test_the_hook_says_which_events_have_no_type_here() -> None:
     )
 
 
-def test_an_overflow_of_the_page_is_a_gap() -> None:
-    found = only(Capture().say("hook.overflow", {"missed": 7, "from_at": START, "to_at": START + 9}))
-    assert found.payload == events.CaptureGap(
-        cause=GapCause.PAGE_BUFFER_OVERFLOW,
-        lost=Lost.EVERYTHING,
-        from_at=START,
-        to_at=START + 9,
-        evidence="counted by the page",
-        missed=7,
+def test_a_heartbeat_has_what_the_page_has_numbered_and_the_recorder_taken(room: Capture) -> None:
+    beat = only(room.say("recorder.heartbeat", {"page_made": 9, "page_taken": 8, "page_missed": None})).payload
+    assert isinstance(beat, events.CaptureHeartbeat)
+    assert (beat.page_made, beat.page_taken, beat.page_missed) == (9, 8, None)
+
+
+def test_a_jump_of_the_wall_clock_is_told(room: Capture) -> None:
+    assert only(room.say("recorder.clock_jumped", {"jump_ms": -5000})).payload == events.CaptureClockJumped(
+        jump_ms=-5000
     )
+
+
+def test_statistics_are_sampled_away_while_the_spool_is_nearly_full(room: Capture) -> None:
+    assert room.say("recorder.telemetry", False) == []
+    assert remote(room) == room.say("cq.local_stats_updated", {"connectionQuality": 100}) == []
+    assert room.state.counts.sampled == 2
+    room.say("recorder.telemetry", True)
+    assert types(remote(room)) == ["connection.stats_updated"]
 
 
 @pytest.mark.parametrize(
@@ -459,13 +469,25 @@ def test_a_heartbeat_has_the_books_of_all_before_it(room: Capture) -> None:
         sampled=1,
         refused=0,
         unknown=1,
+        normalized=counts.normalized,
     )
     assert counts.messages == counts.normalized + counts.absorbed + counts.sampled + counts.refused == 6
 
 
 def test_after_the_end_everything_is_refused_and_counted(room: Capture) -> None:
+    counts = room.state.counts
     ended = only(room.say("recorder.ended", {"reason": "operator", "detail": "Ctrl-C"}))
-    assert ended.payload == events.CaptureEnded(reason=EndReason.OPERATOR, detail="Ctrl-C")
+    assert ended.payload == events.CaptureEnded(
+        reason=EndReason.OPERATOR,
+        detail="Ctrl-C",
+        messages=counts.messages,
+        events=counts.events,
+        normalized=counts.normalized,
+        absorbed=counts.absorbed,
+        sampled=0,
+        refused=0,
+        unknown=0,
+    )
     assert room.say("conference.subjectChanged", "too late") == []
     assert room.say("recorder.ended", {"reason": "operator"}) == []
     assert room.state.counts.refused == 2
@@ -480,13 +502,6 @@ def test_an_event_nobody_knows_is_kept_raw(room: Capture) -> None:
     unknown = only(room.say("conference.never_heard_of", 1, {"a": [None]}))
     assert (unknown.origin, unknown.payload) == ("conference.never_heard_of", Unknown(arguments=[1, {"a": [None]}]))
     assert room.state.counts.unknown == 1
-
-
-def test_a_gap_of_the_recorder_is_told_as_it_was_given(room: Capture) -> None:
-    gap = {"cause": "host_suspended", "lost": "everything", "from_at": 1, "to_at": 2, "evidence": None, "missed": None}
-    assert only(room.say("recorder.gap", gap)).payload == events.CaptureGap(
-        cause=GapCause.HOST_SUSPENDED, lost=Lost.EVERYTHING, from_at=1, to_at=2
-    )
 
 
 def test_the_start_of_a_capture_is_told_as_it_was_given() -> None:

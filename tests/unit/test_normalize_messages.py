@@ -8,6 +8,7 @@ import pytest
 
 from meeta_bot import events
 from meeta_bot.events import Unknown
+from meeta_bot.normalize.state import SETTLE_MS
 from tests.unit.capture import START, Capture, only, participant
 
 
@@ -41,10 +42,20 @@ def test_a_message_of_2026_has_name_identity_and_what_it_answers(room: Capture) 
         ("20231114T22:13:20", START),
     ],
 )
-def test_a_message_with_a_stamp_is_history(stamp: str, at: int, room: Capture) -> None:
-    found = only(room.say("conference.messageReceived", "alice", "hello", stamp))
+def test_a_message_with_a_stamp_that_comes_with_the_join_is_history(stamp: str, at: int) -> None:
+    capture = Capture()
+    capture.join("alice")
+    found = only(capture.say("conference.messageReceived", "alice", "hello", stamp))
     assert (found.initial, found.server_at) == (True, at)
     assert found.payload == events.ChatMessage(text="hello", history=True)
+
+
+def test_a_message_with_a_stamp_that_comes_later_was_only_delayed() -> None:
+    capture = Capture()
+    capture.join("alice")
+    found = only(capture.say("conference.messageReceived", "alice", "hello", "2023-11-14T22:13:20Z", after=SETTLE_MS))
+    assert (found.initial, found.server_at) == (False, START)
+    assert found.payload == events.ChatMessage(text="hello")
 
 
 def test_the_time_zone_of_this_machine_has_no_say_in_a_stamp(room: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,7 @@ def test_departures_after_another_failure_are_departures(room: Capture) -> None:
 
 def test_departures_after_the_bot_came_back_are_departures_again(room: Capture) -> None:
     room.say("conference.left")
-    room.join()
+    room.join("alice")
     assert types(room.leave("alice")) == ["participant.left"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -18,9 +18,26 @@ from meeta_bot import events
 from meeta_bot.events import Event
 from meeta_bot.normalize import Message, State, known_origins, normalize
 from tests import tapes
-from tests.unit.builders import sealed, state
-from tests.unit.capture import Capture
+from tests.unit.builders import CAPTURE, sealed, state
+from tests.unit.capture import BOT, START, Capture
 from tests.unit.conversations import LONGEST, conversation
+
+_P = TypeVar("_P", bound=events.Payload)
+ANY_TIME = 10**9  # later than any conversation
+PART_OF_A_DEPARTURE = {"participant.left", "screen_share.stopped", "transcription.stopped"}
+# What can show the room again, or end the capture.
+SIGHTS = {
+    "conference.joined",
+    "conference.userJoined",
+    "conference.propertiesChanged",
+    "conference.roleChanged",
+    "conference.recorderStateChanged",
+    "conference.transcriptionStatusChanged",
+    "presence.media",
+    "presence.recording",
+    "hook.signalling_back",
+    "recorder.ended",
+}
 
 conversations = st.builds(conversation, st.integers(0, 2**32), st.integers(0, LONGEST))
 
@@ -108,12 +125,75 @@ def test_a_stored_state_goes_on_as_the_one_in_memory(said: list[Message], at: in
 
 @effort(max_examples=50, deadline=None)
 @given(conversations)
-def test_events_are_where_and_when_their_message_was(said: list[Message]) -> None:
-    current = state()
+def test_events_are_where_and_when_their_message_was_but_for_departures_in_a_gap(said: list[Message]) -> None:
+    current, begins = state(), list[int]()
+    for message in said:
+        current, found = normalize(current, message)
+        begins += [gap.from_ms for gap in payloads(found, events.CaptureGap) if gap.from_ms is not None]
+        for event in found:
+            if (event.occurred_at, event.monotonic_ms) != (message.wall_ms, message.monotonic_ms):
+                assert event.type in PART_OF_A_DEPARTURE
+                assert event.inferred
+                assert event.monotonic_ms >= min(begins)
+
+
+@effort(max_examples=100, deadline=None)
+@given(conversations)
+def test_who_is_there_is_who_arrived_and_did_not_leave(said: list[Message]) -> None:
+    current, roster = state(), set[str | None]()
     for message in said:
         current, found = normalize(current, message)
         for event in found:
-            assert (event.occurred_at, event.monotonic_ms) == (message.wall_ms, message.monotonic_ms)
+            if event.type == "participant.joined":
+                roster.add(event.endpoint_id)
+            elif event.type == "participant.left":
+                roster.remove(event.endpoint_id)
+        assert roster == set(current.participants)
+
+
+@effort(max_examples=100, deadline=None)
+@given(conversations)
+def test_an_event_is_not_both_from_before_the_bot_came_and_found_after_a_gap(said: list[Message]) -> None:
+    assert [event for event in played(said)[1] if event.initial and event.inferred] == []
+
+
+@effort(max_examples=100, deadline=None)
+@given(conversations)
+def test_every_gap_ends_after_it_begins(said: list[Message]) -> None:
+    for gap in payloads(played(said)[1], events.CaptureGap):
+        assert gap.from_ms is not None
+        assert gap.to_ms is not None
+        assert gap.from_ms <= gap.to_ms
+        assert gap.from_at <= gap.to_at
+
+
+@effort(max_examples=150, deadline=None)
+@given(conversations)
+def test_a_capture_that_ended_has_a_gap_from_every_loss_of_the_room_to_its_next_sign(said: list[Message]) -> None:
+    said = [*said, Message("recorder.ended", [{"reason": "operator"}], START + ANY_TIME, ANY_TIME)]
+    current, found = state(), list[Event]()
+    losses: list[tuple[int, int, set[events.Lost]]] = []
+    for at, message in enumerate(said):
+        current, more = normalize(current, message)
+        found += more
+        if any(event.type in ("capture.reconnecting", "signalling.lost") for event in more):
+            is_over = message.origin == "recorder.lost"
+            kinds = {events.Lost.EVERYTHING} if is_over else {events.Lost.EVERYTHING, events.Lost.NOTHING}
+            losses.append((at, message.monotonic_ms - int(message.args[0].get("ago_ms", 0)), kinds))
+        if current.ended:
+            break
+    for at, since, kinds in losses:
+        # The earliest that could have shown the room again; time may go back in these conversations.
+        until = min(message.monotonic_ms for message in said[at + 1 :] if message.origin in SIGHTS)
+        assert any(
+            gap.lost in kinds and (gap.from_ms or 0) <= since and (gap.to_ms or 0) >= until
+            for gap in payloads(found, events.CaptureGap)
+        ), (at, since, until)
+
+
+def payloads(found: list[Event], kind: type[_P]) -> list[_P]:
+    """The payloads of one type."""
+    return [event.payload for event in found if isinstance(event.payload, kind)]
 
 
 @pytest.mark.parametrize("origin", sorted(known_origins()))
@@ -179,3 +259,20 @@ def test_the_events_of_all_tapes_are_as_the_whole_published_schema_says() -> Non
     assert len(shown) > 20
     for event in shown.values():
         validator.validate(event)
+
+
+def test_a_state_of_the_first_version_can_be_continued() -> None:
+    """It had every field, those added since excepted, and stored defaults, too."""
+    people = {"alice": {"endpoint_id": "alice", "name": "Alice", "kind": "human", "joined_ms": 5, "sharing": None}}
+    meeting = {"meeting_id": "m", "basis": "server_id", "started_at": START, "started_ms": 5, "ended": False}
+    stored = {"capture_id": CAPTURE, "deployment": "d", "room": "r", "own_endpoint_id": BOT, "in_conference": True}
+    more = {"joined_ms": 7, "participants": people, "meeting": meeting, "transcribing": [], "bridge_opened_ms": 9}
+    current = msgspec.msgpack.decode(msgspec.msgpack.encode({**stored, **more}), type=State)
+    lost = {"cause": "process_killed", "attempt": 1, "detail": None, "ago_ms": 10, "evidence": "e"}
+    current, _ = normalize(current, Message("recorder.lost", [lost], START + 100, 100))
+    _, found = normalize(current, Message("conference.joined", [{"endpoint_id": "b1"}], START + 200, 200))
+    assert [(event.type, event.inferred) for event in found] == [
+        ("capture.gap", False),
+        ("participant.left", True),
+        ("conference.joined", False),
+    ]
