@@ -4,6 +4,9 @@ The hook sends batches, each ``{"conference": key, "page_load": id, "messages": 
 performance.now(), origin, args], …]}``. For each conference a channel hands them on in order and exactly once:
 a batch at or below the high-water mark is acknowledged again and dropped, one behind a hole makes the page send
 again from the hole.
+
+In between the page says that it lives: ``{"page_load": id, "alive": performance.now(), "wall_ms": wall clock in ms,
+"conferences": [[key, last page_seq, messages waiting, messages missed], …]}``, neither numbered nor sent again.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from playwright.async_api import CDPSession
@@ -30,6 +33,7 @@ BINDING = "meetaDeliver"
 
 _LARGEST_TIME = 8.64e15  # milliseconds: the range of JavaScript's Date
 _Time = Annotated[float, msgspec.Meta(ge=-_LARGEST_TIME, le=_LARGEST_TIME)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class PageMessage(msgspec.Struct, array_like=True, frozen=True):
@@ -50,6 +54,27 @@ class PageBatch(msgspec.Struct, frozen=True):
     messages: list[PageMessage]
 
 
+class PageBooks(msgspec.Struct, array_like=True, frozen=True):
+    """How many messages of a conference were numbered, wait to be acknowledged, and found no room in the page."""
+
+    conference: str
+    made: _Count
+    waiting: _Count
+    missed: _Count
+
+
+class PageHeartbeat(msgspec.Struct, frozen=True):
+    """A page lives. ``alive`` is ``performance.now()``."""
+
+    page_load: str
+    alive: _Time
+    wall_ms: _Time
+    conferences: list[PageBooks]
+
+
+_Kind = TypeVar("_Kind", PageBatch, PageHeartbeat)
+
+
 class Channel:
     """What comes from one conference in one load of a page. Made by :meth:`PageBridge.open`."""
 
@@ -60,9 +85,25 @@ class Channel:
         self.conference = conference
         self.page_load: str | None = None
         self.page_seq = 0  # the last that was handed on
+        self._books: PageBooks | None = None
         self._batches = 0  # that were handed on, whole or in part
         self._durable = 0  # of them, those that are on disk
         self._told = 0  # of those, the ones that the page knows of
+
+    @property
+    def made(self) -> int | None:
+        """How many messages the page had numbered when it last gave a sign of life; None before it did."""
+        return None if self._books is None else max(self._books.made, self.page_seq)
+
+    @property
+    def missed(self) -> int | None:
+        """How many messages found no room in the page; None before its first sign of life."""
+        return None if self._books is None else self._books.missed
+
+    def note_books(self, page_load: str, books: PageBooks) -> None:
+        """What the page says of itself, if it is this channel's."""
+        if self.page_load in (None, page_load):
+            self._books = books
 
     def offer(self, batch: PageBatch) -> None:
         """Take a batch from the page, unless there is no room: then the page sends it again."""
@@ -139,6 +180,7 @@ class PageBridge:
         self._acknowledger: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[Any]] = set()
         self._now_offset_ms = 0.0
+        self._heard_ms = clock.monotonic_ms()
         self.malformed = 0
 
     async def install(self) -> None:
@@ -147,6 +189,17 @@ class PageBridge:
         await self._session.send("Runtime.enable")
         await self._session.send("Runtime.addBinding", {"name": BINDING})
         self._acknowledger = asyncio.create_task(self._acknowledge_due(), name="acknowledger")
+        self._heard_ms = self._clock.monotonic_ms()
+
+    @property
+    def heard_ms(self) -> float:
+        """When the page last gave a sign of life, by our monotonic clock; at first when it was installed."""
+        return self._heard_ms
+
+    async def settle(self) -> None:
+        """Wait until the page has heard what it was called for, if it does within ``leave_timeout``."""
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=self._settings.leave_timeout)
 
     async def close(self) -> None:
         """Stop answering the page."""
@@ -189,6 +242,10 @@ class PageBridge:
         if 2 * channel.note_durable() >= self._settings.page_window_batches:
             self._urgent.set()
 
+    def acknowledged(self, conference: str) -> int:
+        """Up to where everything is on disk; 0 while nothing is, and once the conference is shut."""
+        return self._acknowledged.get(conference, 0)
+
     def acknowledge_again(self, conference: str) -> None:
         """Repeat the last acknowledgement: the page sent what we have already."""
         if conference in self._acknowledged:
@@ -210,12 +267,22 @@ class PageBridge:
         if event.get("name") != BINDING:
             return
         try:
-            batch = decode_batch(event["payload"])
-            if batch.conference not in self._shut:
-                self._channels[batch.conference].offer(batch)
+            payload = event["payload"]
+            if payload.startswith(_HEARTBEAT):
+                self._note_heartbeat(decode_heartbeat(payload))
+            else:
+                batch = decode_batch(payload)
+                if batch.conference not in self._shut:
+                    self._channels[batch.conference].offer(batch)
+            self._heard_ms = self._clock.monotonic_ms()
         except (msgspec.DecodeError, KeyError) as error:
             self.malformed += 1
             _log.warning("a page sent what is no batch", problem=f"{type(error).__name__}: {error}"[:200])
+
+    def _note_heartbeat(self, heartbeat: PageHeartbeat) -> None:
+        for books in heartbeat.conferences:
+            if (channel := self._channels.get(books.conference)) is not None:
+                channel.note_books(heartbeat.page_load, books)
 
     async def _acknowledge_due(self) -> None:
         """One call tells the page of all conferences whose acknowledgement moved since the last call."""
@@ -257,20 +324,30 @@ def decode_batch(payload: str) -> PageBatch:
         replaced on the way.
     """
     try:
-        return _decoder.decode(payload)
+        return _batch_decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return _decode_patiently(payload)
+        return _decode_patiently(payload, PageBatch)
 
 
-_decoder = msgspec.json.Decoder(PageBatch)
+def decode_heartbeat(payload: str) -> PageHeartbeat:
+    """The sign of life in the text of a binding call; errors as :func:`decode_batch`."""
+    try:
+        return _heartbeat_decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return _decode_patiently(payload, PageHeartbeat)
 
 
-def _decode_patiently(payload: str) -> PageBatch:
+_batch_decoder = msgspec.json.Decoder(PageBatch)
+_heartbeat_decoder = msgspec.json.Decoder(PageHeartbeat)
+_HEARTBEAT = '{"page_load"'  # how the hook begins it; batches begin with their conference
+
+
+def _decode_patiently(payload: str, kind: type[_Kind]) -> _Kind:
     """For text that the fast decoder refuses though it is JSON: the standard library takes lone surrogates."""
     import json
 
     try:
-        return msgspec.convert(_cleaned(json.loads(payload, parse_constant=_refused)), PageBatch)
+        return msgspec.convert(_cleaned(json.loads(payload, parse_constant=_refused)), kind)
     except (ValueError, RecursionError) as error:
         raise msgspec.DecodeError(str(error)) from None
 

@@ -31,7 +31,7 @@ from meeta_bot.settings import Settings
 _log = get_logger("conference")
 
 # In the order in which they build on each other.
-HOOK_FILES = ("serialize.js", "outbox.js", "listen.js", "join.js")
+HOOK_FILES = ("serialize.js", "outbox.js", "listen.js", "watch.js", "join.js")
 
 # Scripts that the lean join needs; jQuery is wanted by libraries of 2021. All others are the web application's.
 _NEEDED_SCRIPT = re.compile(r"(^|[/.-])(config|lib-jitsi-meet|jquery)([.-][\w.-]*)?\.js$")
@@ -62,7 +62,13 @@ class ConferencePage:
         self._settings = settings
         self._devtools: CDPSession | None = None
         self._bridge: PageBridge | None = None
-        page.on("crash", lambda _page: on_gone())
+        self._on_gone = on_gone
+        self._has_crashed = False
+        page.on("crash", self._crashed)
+
+    def _crashed(self, _: Page) -> None:
+        self._has_crashed = True
+        self._on_gone()
 
     async def load(self, address: RoomAddress) -> None:
         """Open the room's page and put the hook into it.
@@ -97,14 +103,16 @@ class ConferencePage:
 
     async def _answer(self, event: dict[str, Any]) -> None:
         request, kind = event["requestId"], event["resourceType"]
-        with contextlib.suppress(PlaywrightError):
-            if kind == "Script" and _NEEDED_SCRIPT.search(urlsplit(event["request"]["url"]).path):
-                await self._session.send("Fetch.continueRequest", {"requestId": request})
-                return
+        if kind == "Script" and _NEEDED_SCRIPT.search(urlsplit(event["request"]["url"]).path):
+            command, answer = "Fetch.continueRequest", {"requestId": request}
+        else:
             headers = [{"name": "Content-Type", "value": _CONTENT_TYPES.get(kind, "application/octet-stream")}]
             # Empty and successful: aborted requests would make pages retry and log.
+            command = "Fetch.fulfillRequest"
             answer = {"requestId": request, "responseCode": 200, "responseHeaders": headers}
-            await self._session.send("Fetch.fulfillRequest", answer)
+        with contextlib.suppress(PlaywrightError, TimeoutError):  # a page that is gone or hangs needs no answer
+            async with asyncio.timeout(self._settings.page_call_timeout):
+                await self._session.send(command, answer)
 
     async def _install_hook(self, address: RoomAddress, status: int) -> None:
         for text in _hook_texts():
@@ -117,13 +125,16 @@ class ConferencePage:
             "pause": self._settings.page_pause_ms,
             "resend": self._settings.page_resend_ms,
             "text": self._settings.page_text_limit,
+            "silence": self._settings.signalling_silence_ms,
+            "heartbeat": self._settings.page_heartbeat_ms,
+            "stall": self._settings.stall_tolerance * 1000,
         }
         before_ms = self._clock.monotonic_ms()
         look = msgspec.convert(await self._call("meetaBot.look()"), _Look)
         self.bridge.calibrate(look.now, before_ms, self._clock.monotonic_ms())
         if not look.library:
             raise _no_library(address, status, look)
-        await self._call(f"meetaBot.configure({_js(limits)})")
+        await self._call(f"meetaBot.configure({_js(limits)}); meetaBot.live({_js(BINDING)})")
 
     @property
     def _session(self) -> CDPSession:
@@ -164,13 +175,15 @@ class ConferencePage:
             await self._call(f"meetaBot.leave({_js(conference)})", within=self._settings.leave_timeout)
 
     def forget(self, conference: str) -> None:
-        """Nothing more is wanted of a conference that was left, not even what it may still say."""
+        """Drop a conference, left or lost: a goodbye is said without waiting, and nothing more is heard of it."""
         self.bridge.call(f"meetaBot.forget({_js(conference)})")
         self.bridge.shut(conference)
 
     async def close(self) -> None:
         """Close the page. Safe to call twice and after a crash."""
         if self._bridge is not None:
+            if not self._has_crashed:
+                await self._bridge.settle()  # goodbyes: without them the bot stays in its rooms for a minute
             await self._bridge.close()
         with contextlib.suppress(PlaywrightError, TimeoutError):
             async with asyncio.timeout(self._settings.page_call_timeout):

@@ -6,7 +6,8 @@
 
     const meetaBot = globalThis.meetaBot ??= {};
     const pageLoad = globalThis.crypto?.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
-    const conferences = new Map(); // key → {connection, conference, outbox}
+    const conferences = new Map(); // key → {connection, conference, outbox, watch, leaving}
+    const OUR_KIND = 'meeta_bot';
     let initialized = false;
 
     meetaBot.pageLoad = pageLoad;
@@ -17,6 +18,13 @@
         library: typeof globalThis.JitsiMeetJS?.init === 'function',
         now: performance.now()
     });
+
+    /**
+     * Begins to give signs of life (watch.js). Call it once.
+     *
+     * @param {string} binding - Name of the function that takes them.
+     */
+    meetaBot.live = binding => meetaBot.keepWatch(conferences, pageLoad, text => globalThis[binding](text));
 
     function initialize(library) {
         if (!initialized) {
@@ -71,7 +79,11 @@
     function enterConference(seat, library, request) {
         seat.conference = seat.connection.initJitsiConference(request.room, conferenceOptions());
         meetaBot.listenToConference(library, seat.conference, seat.outbox);
+        seat.watch.conference = seat.conference;
         seat.conference.setDisplayName(request.display_name);
+        // Both old and new libraries show it to the others as the type of a bot. Recorders recognize each other by it:
+        // else two of them would keep each other in a room for ever.
+        seat.conference.sendCommand?.('bot', { attributes: { type: OUR_KIND } });
         seat.conference.join(request.password ?? undefined);
     }
 
@@ -84,15 +96,20 @@
     meetaBot.join = (request, binding) => {
         const library = globalThis.JitsiMeetJS;
         const outbox = new meetaBot.Outbox(request.conference, pageLoad, batch => globalThis[binding](batch));
-        const seat = { connection: null, conference: null, outbox };
+        const seat = { connection: null, conference: null, outbox, watch: null, leaving: false };
+        const { CONNECTION_ESTABLISHED, CONNECTION_FAILED } = library.events.connection;
 
-        conferences.set(request.conference, seat);
         initialize(library);
         seat.connection = new library.JitsiConnection(null, request.token ?? null, connectionOptions(request.room));
+        seat.watch = new meetaBot.Watch(seat.connection, outbox);
+        conferences.set(request.conference, seat);
+        // Before the others: that the connection is lost is told before what the library makes of it.
+        seat.connection.addEventListener(CONNECTION_ESTABLISHED, () => seat.watch.established());
+        seat.connection.addEventListener(CONNECTION_FAILED, () => seat.watch.failed());
         meetaBot.listenToConnection(library, seat.connection, outbox);
-        seat.connection.addEventListener(library.events.connection.CONNECTION_ESTABLISHED, () => {
-            // Also fires after a lost connection came back; the conference is there then.
-            if (seat.conference === null) {
+        seat.connection.addEventListener(CONNECTION_ESTABLISHED, () => {
+            // Also fires after a lost connection came back, the conference is there then; and maybe after we left.
+            if (seat.conference === null && !seat.leaving) {
                 try {
                     enterConference(seat, library, request);
                 } catch (error) {
@@ -115,6 +132,8 @@
         if (!seat) {
             return;
         }
+        seat.leaving = true;
+        seat.watch.stop();
         seat.outbox.push('hook.leaving', []);
         try {
             await seat.conference?.leave();
@@ -142,14 +161,37 @@
             error => seat.outbox.push('hook.error', [ 'joinLobby', meetaBot.problemText(error) ]));
     };
 
+    /** Says goodbye where somebody may not answer any more: all of it at once, waiting for nothing. */
+    function abandon({ connection, conference, leaving }) {
+        const goodbyes = [ () => connection.disconnect() ]; // ends waiting for the room to confirm, too
+
+        if (!leaving) {
+            goodbyes.unshift(() => conference?.leave());
+        }
+        for (const goodbye of goodbyes) {
+            try {
+                Promise.resolve(goodbye()).catch(() => undefined);
+            } catch {
+                // Gone already, which was wanted.
+            }
+        }
+    }
+
     /**
-     * Lets go of a conference that was left. It may still be on its way out; nobody listens to it any more.
+     * Lets go of a conference, left or lost. It may still be on its way out; nobody listens to it any more.
      *
      * @param {string} key
      */
     meetaBot.forget = key => {
-        conferences.get(key)?.outbox.close();
-        conferences.delete(key);
+        const seat = conferences.get(key);
+
+        if (seat) {
+            conferences.delete(key);
+            seat.watch.stop();
+            seat.outbox.close();
+            abandon(seat);
+            seat.leaving = true;
+        }
     };
 
     meetaBot.acknowledge = (key, seq) => conferences.get(key)?.outbox.acknowledge(seq);

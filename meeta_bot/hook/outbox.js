@@ -8,7 +8,8 @@
     const meetaBot = globalThis.meetaBot ??= {};
 
     const DEFAULTS = {
-        batch: 100, window: 4, messages: 50000, bytes: 67108864, pause: 5, resend: 3000, text: 1048576
+        batch: 100, window: 4, messages: 50000, bytes: 67108864, pause: 5, resend: 3000, text: 1048576,
+        silence: 15000, heartbeat: 5000, stall: 5000
     };
 
     /** The limits in force; Python sets its own through `meetaBot.configure`. */
@@ -32,6 +33,7 @@
             this.sent = 0; // how many of `waiting` are on their way
             this.batchEnds = []; // the last seq of each batch on its way
             this.overflow = null; // {missed, from_at, to_at} while the buffer is full
+            this.missed = 0; // all that ever found no room
             this.sentAt = -Infinity; // performance.now() of the last call
             this.scheduled = false;
             this.gathering = null; // the timer that ends the pause
@@ -52,6 +54,7 @@
 
                 this.overflow ??= { missed: 0, from_at: now, to_at: now };
                 this.overflow.missed += 1;
+                this.missed += 1;
                 this.overflow.to_at = now;
 
                 return;
@@ -59,6 +62,11 @@
             this.tellOverflow();
             this.append(origin, args);
             this.schedule();
+        }
+
+        /** How many messages were given a number, of them are not acknowledged yet, and found no room. */
+        books() {
+            return [ this.lastSeq, this.waiting.length + this.fresh.length, this.missed ];
         }
 
         append(origin, args) {

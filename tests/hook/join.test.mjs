@@ -168,7 +168,7 @@ describe('the conference', () => {
         const page = openRoom();
 
         page.established();
-        const [ name, [ call, password, listening ] ] = page.connection.conferences[0].calls;
+        const [ name, , [ call, password, listening ] ] = page.connection.conferences[0].calls;
 
         assert.deepEqual(name, [ 'setDisplayName', 'Event recorder' ]);
         assert.deepEqual([ call, password ], [ 'join', undefined ]);
@@ -179,8 +179,18 @@ describe('the conference', () => {
         const page = openRoom({ request: { password: 'open sesame' } });
 
         page.established();
-        assert.equal(page.connection.conferences[0].calls[1][1], 'open sesame');
+        assert.deepEqual(page.connection.conferences[0].calls.at(-1).slice(0, 2), [ 'join', 'open sesame' ]);
         assert.ok(!JSON.stringify(page.delivered).includes('sesame'));
+    });
+
+    it('is joined as a bot, of a type that other recorders know', () => {
+        const page = openRoom();
+
+        page.established();
+        const [ , mark, join ] = page.connection.conferences[0].calls;
+
+        assert.deepEqual(plain(mark), [ 'sendCommand', 'bot', { attributes: { type: 'meeta_bot' } } ]);
+        assert.equal(join[0], 'join');
     });
 
     it('is not made again when a lost connection comes back', () => {
@@ -284,6 +294,99 @@ describe('leaving', () => {
 });
 
 describe('forgetting', () => {
+    const calls = page => [
+        ...page.connection.conferences.flatMap(conference => conference.calls), ...page.connection.calls
+    ].map(([ call ]) => call).filter(call => call === 'leave' || call === 'disconnect');
+
+    it('leaves a room that was lost and closes its connection, waiting for no answer', () => {
+        const page = openRoom();
+
+        page.established();
+        const conference = page.connection.conferences[0];
+
+        conference.leave = () => {
+            conference.calls.push([ 'leave' ]);
+
+            return new Promise(() => undefined);
+        };
+        page.task(() => page.meetaBot.forget('capture-1'));
+        assert.deepEqual(calls(page), [ 'leave', 'disconnect' ]);
+    });
+
+    for (const [ how, fail ] of [
+        [ 'throws', () => { throw new Error('gone'); } ], [ 'rejects', () => Promise.reject(new Error('gone')) ]
+    ]) {
+        it(`is quiet and goes on when the library ${how}`, async () => {
+            const page = openRoom();
+
+            page.established();
+            page.connection.conferences[0].leave = fail;
+            page.task(() => page.meetaBot.forget('capture-1'));
+            await settle(page); // an unhandled rejection would fail the test
+            assert.deepEqual(calls(page), [ 'disconnect' ]);
+        });
+
+        it(`is quiet when the connection ${how}, and tells nothing of it`, async () => {
+            const page = openRoom();
+
+            page.established();
+            const before = page.delivered.length;
+
+            page.connection.disconnect = fail;
+            page.task(() => page.meetaBot.forget('capture-1'));
+            await settle(page);
+            assert.deepEqual(calls(page), [ 'leave' ]);
+            page.advance(60_000);
+            assert.equal(page.delivered.length, before);
+        });
+    }
+
+    it('does not leave twice, and ends the waiting for an answer', () => {
+        const page = openRoom();
+
+        page.established();
+        const conference = page.connection.conferences[0];
+
+        conference.leave = () => {
+            conference.calls.push([ 'leave' ]);
+
+            return new Promise(() => undefined);
+        };
+        page.meetaBot.leave('capture-1');
+        assert.deepEqual(calls(page), [ 'leave' ]);
+        page.task(() => page.meetaBot.forget('capture-1'));
+        assert.deepEqual(calls(page), [ 'leave', 'disconnect' ]);
+    });
+
+    it('keeps a connection that stands only afterwards from entering the room', async () => {
+        const page = openRoom();
+
+        page.task(() => page.meetaBot.forget('capture-1'));
+        page.established();
+        assert.equal(page.connection.conferences.length, 0);
+        page.join({ conference: 'capture-1.2' });
+        await settle(page, page.meetaBot.leave('capture-1.2'));
+        page.task(() => page.library.made[1].emit('connection.connectionEstablished', 'id'));
+        assert.equal(page.library.made[1].conferences.length, 0);
+    });
+
+    it('one stay does not disturb the next of the same capture', () => {
+        const page = openRoom();
+
+        page.established();
+        page.join({ conference: 'capture-1.2' });
+        page.task(() => page.meetaBot.forget('capture-1'));
+        page.task(() => page.library.made[1].emit('connection.connectionEstablished', 'id'));
+        const [ conference ] = page.library.made[1].conferences;
+
+        assert.deepEqual(conference.calls.at(-1)[0], 'join');
+        page.delivered.length = 0;
+        page.task(() => page.connection.conferences[0].emit('conference.left'));
+        page.task(() => conference.emit('conference.joined'));
+        assert.deepEqual(page.told().map(([ origin ]) => origin), [ 'conference.joined' ]);
+        assert.equal(page.delivered[0].conference, 'capture-1.2');
+    });
+
     it('ends what a room says, sends again and keeps, and no other room\'s', () => {
         const page = openRoom();
 

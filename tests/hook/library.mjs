@@ -15,9 +15,57 @@ export class Emitter {
     }
 }
 
+/** A websocket or a data channel, as far as its closing goes. */
+export class Socket extends Emitter {
+    addEventListener(event, listener) {
+        this.on(event, listener);
+    }
+}
+
+/** The library's own connection: what is internal, and the same in 2021 and 2026. */
+export class XmppConnection extends Emitter {
+    constructor() {
+        super();
+        this.connected = true;
+        this.lastSuccess = null; // by the wall clock of `clock`
+        this.clock = () => 0;
+        this.domain = 'meet.example.org';
+        this.pings = [];
+        this.ping = { ping: (...args) => this.pings.push(args) };
+        this._stropheConn = { _proto: { socket: new Socket() } };
+    }
+
+    addEventListener(event, listener) {
+        this.on(event, listener);
+    }
+
+    getTimeSinceLastSuccess() {
+        return this.lastSuccess ? this.clock() - this.lastSuccess : null;
+    }
+}
+
+/** Has a channel to the bridge when `open` is called. */
+class Rtc {
+    constructor() {
+        this._channel = null;
+    }
+
+    open() {
+        this._channel = { _channel: new Socket(), isOpen() { return this._channel !== null; } };
+    }
+
+    close() {
+        const socket = this._channel._channel;
+
+        this._channel._channel = null;
+        socket.emit('close');
+    }
+}
+
 export class Conference extends Emitter {
     constructor(name, options) {
         super();
+        this.rtc = new Rtc();
         this.name = name;
         this.options = options;
         this.calls = [];
@@ -38,6 +86,7 @@ export class Conference extends Emitter {
         }
     }
 
+    sendCommand(name, values) { this.calls.push([ 'sendCommand', name, values ]); }
     myUserId() { return 'the-bot'; }
     getRole() { return 'none'; }
     getParticipants() { return this.participants; }
@@ -51,6 +100,7 @@ export class Connection extends Emitter {
     constructor(appId, token, options) {
         super();
         Object.assign(this, { appId, token, options, calls: [], conferences: [] });
+        this.xmpp = { connection: new XmppConnection() };
     }
 
     addEventListener(event, listener) {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import vm from 'node:vm';
 
 const HOOK = new URL('../../meeta_bot/hook/', import.meta.url);
-const FILES = [ 'serialize.js', 'outbox.js', 'listen.js', 'join.js' ];
+const FILES = [ 'serialize.js', 'outbox.js', 'listen.js', 'watch.js', 'join.js' ];
 
 // In Chromium since version 111 and in node since version 20; node 18 lacks it.
 const WELL_FORMED = `String.prototype.toWellFormed ??= function () {
@@ -57,6 +57,13 @@ export function openPage(globals = {}) {
         return result;
     };
 
+    function passTo(now) {
+        const passed = Math.max(0, now - page.now);
+
+        page.wall += passed;
+        page.now += passed;
+    }
+
     page.advance = milliseconds => {
         const until = page.now + milliseconds;
 
@@ -69,12 +76,16 @@ export function openPage(globals = {}) {
             const [ id, timer ] = due[0];
 
             page.timers.delete(id);
-            page.wall += timer.at - page.now;
-            page.now = timer.at;
+            passTo(timer.at);
             page.task(timer.work);
         }
-        page.wall += until - page.now;
-        page.now = until;
+        passTo(until);
+    };
+
+    /** The page gets no time to run: afterwards its timers are late. */
+    page.freeze = milliseconds => {
+        passTo(page.now + milliseconds);
+        page.advance(0);
     };
 
     /** The messages that reached Python, as {seq, origin, args}. */

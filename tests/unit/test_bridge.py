@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
 
-from meeta_bot.bridge import BINDING, Channel, PageBatch, PageBridge, PageMessage, decode_batch
+from meeta_bot.bridge import (
+    BINDING,
+    Channel,
+    PageBatch,
+    PageBooks,
+    PageBridge,
+    PageHeartbeat,
+    PageMessage,
+    decode_batch,
+    decode_heartbeat,
+)
 from meeta_bot.clock import SystemClock
 from tests.unit.builders import settings
 
@@ -68,6 +78,20 @@ class Page:
         self.call(
             msgspec.json.encode({"conference": conference, "page_load": page_load, "messages": messages}).decode()
         )
+
+    def beat(self, *conferences: list[Any], page_load: str = "load-1") -> None:
+        beat = {"page_load": page_load, "alive": 5100.5, "wall_ms": 1_700_000_000_000, "conferences": conferences}
+        self.call(msgspec.json.encode(beat).decode())
+
+
+class SetClock(SystemClock):
+    """A monotonic clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1000.0
+
+    def monotonic_ms(self) -> float:
+        return self.now_ms
 
 
 @pytest.fixture
@@ -158,6 +182,36 @@ def test_what_is_no_batch_is_a_decode_error(payload: str) -> None:
 def test_any_text_is_a_batch_or_a_decode_error(payload: str) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_batch(payload)
+
+
+HEARTBEAT = '{"page_load":"l","alive":5100.5,"wall_ms":1700000000000,"conferences":[["c.1",7,2,0],["%s",0,0,3]]}'
+
+
+@pytest.mark.parametrize(("key", "decoded"), [("c.2", "c.2"), (r"\"", '"'), (r"\ud800", "�")])
+def test_a_heartbeat_is_decoded(key: str, decoded: str) -> None:
+    books = [PageBooks("c.1", 7, 2, 0), PageBooks(decoded, 0, 0, 3)]
+    assert decode_heartbeat(HEARTBEAT % key) == PageHeartbeat("l", 5100.5, 1_700_000_000_000, books)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "{}",
+        '{"page_load"',
+        '{"page_load":"l","alive":1,"wall_ms":1}',
+        '{"page_load":"l","alive":1,"wall_ms":1,"conferences":[["c",-1,0,0]]}',
+        '{"page_load":"l","alive":1,"wall_ms":1,"conferences":[["c",1,0]]}',
+        '{"page_load":"l","alive":1,"wall_ms":1,"conferences":[["c",1.5,0,0]]}',
+        '{"page_load":"l","alive":1e999,"wall_ms":1,"conferences":[]}',
+        '{"page_load":1,"alive":1,"wall_ms":1,"conferences":[]}',
+        '{"page_load":"l","alive":1,"wall_ms":1,"conferences":' + "[" * 100_000,
+        '{"page_load":"\ud800',
+    ],
+)
+def test_what_is_no_heartbeat_is_a_decode_error(payload: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_heartbeat(payload)
 
 
 # --- the channel --------------------------------------------------------------------------------------------------
@@ -289,6 +343,13 @@ async def test_what_is_no_batch_is_counted_and_the_next_batch_is_heard(
     assert numbers(channel.receive_nowait()) == [1]
 
 
+async def test_what_is_no_heartbeat_is_counted_as_well(page: Page, bridge: PageBridge, channel: Channel) -> None:
+    page.call('{"page_load":"load-1"}')
+    page.call('{"page_load')
+    assert bridge.malformed == 2
+    assert channel.made is None
+
+
 async def test_calls_of_other_bindings_are_not_ours(page: Page, bridge: PageBridge, channel: Channel) -> None:
     page.call("not JSON", name="somebodyElse")
     assert bridge.malformed == 0
@@ -382,6 +443,82 @@ async def test_a_page_that_is_gone_does_not_mind(page: Page, bridge: PageBridge,
     page.gone = False
     bridge.acknowledge("c", 2)
     await page.heard('meetaBot.acknowledge("c", 2)')
+
+
+async def test_what_the_page_says_of_its_conferences_is_on_their_channels(
+    page: Page, bridge: PageBridge, channel: Channel
+) -> None:
+    other = bridge.open("c.2")
+    page.deliver(1, 2)
+    await channel.receive()
+    assert (channel.made, channel.missed) == (None, None)
+    page.beat(["c", 5, 3, 4], ["nobody's", 1, 0, 0])
+    assert (channel.made, channel.missed, channel.page_seq) == (5, 4, 2)
+    assert (other.made, other.missed) == (None, None)
+    page.deliver(3, 4, 5, 6)
+    await channel.receive()
+    assert channel.made == 6  # it has made what it has told since
+    assert bridge.malformed == 0
+
+
+async def test_what_another_load_of_the_page_says_is_not_this_channel_s(page: Page, channel: Channel) -> None:
+    page.deliver(1)
+    await channel.receive()
+    page.beat(["c", 99, 0, 0], page_load="load-2")
+    assert channel.made is None
+
+
+async def test_batches_and_heartbeats_are_signs_of_life_and_nothing_else_is(page: Page) -> None:
+    clock = SetClock()
+    bridge = PageBridge(cast("CDPSession", page), clock, settings())
+    clock.now_ms = 2000.0
+    await bridge.install()
+    bridge.open("c")
+    heard = [bridge.heard_ms]
+    calls: list[Callable[[], None]] = [
+        lambda: page.deliver(1),
+        lambda: page.beat(),
+        lambda: page.call("no batch"),
+        lambda: page.call("{}", name="somebodyElse"),
+        lambda: page.deliver(1),
+    ]
+    for call in calls:
+        clock.now_ms += 1000.0
+        call()
+        heard.append(bridge.heard_ms)
+    assert heard == [2000.0, 3000.0, 4000.0, 4000.0, 4000.0, 7000.0]
+    await bridge.close()
+
+
+async def test_the_last_acknowledgement_of_a_conference_can_be_asked_for(
+    page: Page, bridge: PageBridge, channel: Channel
+) -> None:
+    assert bridge.acknowledged("c") == 0
+    bridge.acknowledge("c", 7)
+    assert bridge.acknowledged("c") == 7
+    bridge.shut("c")
+    assert bridge.acknowledged("c") == 0
+
+
+async def test_what_the_page_is_called_for_is_said_before_it_closes(page: Page, bridge: PageBridge) -> None:
+    bridge.call("goodbye")
+    await bridge.settle()
+    assert page.evaluated == ["goodbye"]
+    await bridge.settle()
+
+
+async def test_a_page_that_does_not_answer_does_not_hold_up_its_closing() -> None:
+    class Hanging(Page):
+        async def send(self, command: str, options: dict[str, Any] | None = None) -> None:
+            if command == "Runtime.evaluate":
+                await asyncio.Event().wait()
+
+    bridge = PageBridge(cast("CDPSession", Hanging()), SystemClock(), settings(leave_timeout=0.01))
+    await bridge.install()
+    bridge.call("goodbye")
+    async with asyncio.timeout(5):
+        await bridge.settle()
+        await bridge.close()
 
 
 async def test_the_page_s_clock_is_put_onto_ours(bridge: PageBridge) -> None:
