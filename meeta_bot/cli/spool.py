@@ -6,25 +6,111 @@ import asyncio
 import sys
 from pathlib import Path
 
+import msgspec
 import typer
+from rich.text import Text
 
 from meeta_bot import logs, migrations
+from meeta_bot.capture_log import end_cut_captures
 from meeta_bot.cli import console
 from meeta_bot.cli.database import DatabaseAccess
 from meeta_bot.clock import SystemClock
-from meeta_bot.errors import EXIT_EVENTS_REMAIN, SpoolUnusable
+from meeta_bot.errors import EXIT_EVENTS_REMAIN, SpoolError, SpoolUnusable
 from meeta_bot.postgres import PostgresSink
-from meeta_bot.recorder import end_cut_captures
 from meeta_bot.settings import Settings, load
 from meeta_bot.spool import adopt
+from meeta_bot.spool_look import CaptureLook, SpoolLook, look
 from meeta_bot.worker import deliver_and_close, spool_root
 
 app = typer.Typer(help="Events on disk that are not in the database yet.", no_args_is_help=True)
 
 
+class _Flushed(msgspec.Struct):
+    """What came out of a flush. ``lost``: events that had been acknowledged and are gone."""
+
+    delivered: int = 0
+    remaining: int = 0
+    captures_ended: int = 0
+    lost: int = 0
+    damaged_captures: list[str] = []
+    damaged_spools: list[str] = []
+
+
 @app.callback()
 def spool() -> None:
     """Events on disk that are not in the database yet."""
+
+
+@app.command()
+def status(config: console.ConfigFile = None, as_json: console.AsJson = False) -> None:
+    """Show what lies in the spools: whose they are, and what waits in them.
+
+    Every recorder writes into a spool of its own first and delivers from there.
+    What waits in the spool of a running recorder is on its way. A spool that is
+    free belonged to one that is gone: the next recorder delivers what it left,
+    or `meeta-bot spool flush` does now.
+
+    Only looks: nothing is delivered, no running recorder is held up, and no
+    database is needed. For each capture: its last number, whether it has an
+    end, and how many of its events wait.
+
+    Examples:
+
+      meeta-bot spool status
+
+      meeta-bot spool status --json
+    """
+    settings = load({}, config)
+    logs.configure(level="warning")
+    root = spool_root(settings)
+    found = look(root) if _is_there(root) else []
+    if as_json:
+        console.print_json([_as_data(spool) for spool in found])
+        return
+    screen = console.out()
+    for one in found:
+        screen.print(_line_of_spool(one), soft_wrap=True)
+        for capture in one.captures:
+            screen.print(_line_of_capture(capture), soft_wrap=True)
+    if not found:
+        screen.print(Text(f"There is no spool in {console.safe_name(str(root), 1000)}"), soft_wrap=True)
+
+
+def _as_data(spool: SpoolLook) -> dict[str, object]:
+    return {
+        "directory": str(spool.directory),
+        "owned": spool.owner is not None,
+        "process": spool.owner or None,
+        "waiting": spool.waiting,
+        "captures": [
+            {
+                "capture_id": capture.capture_id,
+                "last_seq": capture.last_seq,
+                "open": capture.is_open,
+                "waiting": capture.waiting,
+            }
+            for capture in spool.captures
+        ],
+        "set_aside": spool.set_aside,
+        "problem": spool.problem,
+    }
+
+
+def _line_of_spool(spool: SpoolLook) -> Text:
+    owner = "free" if spool.owner is None else f"of process {spool.owner}" if spool.owner else "of another container"
+    place = console.safe_name(str(spool.directory), 1000)
+    if spool.problem is not None:
+        return Text.assemble(f"{place}  {owner}  ", (f"can't be read: {console.safe_name(spool.problem, 500)}", "red"))
+    line = Text(f"{place}  {owner}  {spool.waiting} event{'s' * (spool.waiting != 1)} waiting")
+    if spool.set_aside:
+        line.append(f"  damaged and set aside: {', '.join(spool.set_aside)}", "red")
+    return line
+
+
+def _line_of_capture(capture: CaptureLook) -> Text:
+    state = "open" if capture.is_open else "ended"
+    last = "last number unknown" if capture.last_seq is None else f"up to number {capture.last_seq}"
+    return Text(f"  {console.safe_name(capture.capture_id, 100)}  {state}  {last}  {capture.waiting} waiting")
 
 
 @app.command()
@@ -34,7 +120,8 @@ def flush(
     """Deliver what recorders that no longer run have left.
 
     Captures that were cut by a kill get their gap and their end. Spools of running recorders are left alone: those
-    deliver themselves. Exits with 75 when events remain.
+    deliver themselves. Exits with 75 when events remain, and with 6 when a spool was damaged and has lost events that
+    were in it: the rest is delivered all the same, what was damaged is kept beside it.
     """
     settings = load({"database_url": database_url}, config)
     logs.configure(level="warning")
@@ -42,23 +129,45 @@ def flush(
 
 
 async def _flush(settings: Settings, *, as_json: bool) -> int:
-    delivered = remaining = captures = 0
+    result = _Flushed()
     root = spool_root(settings)
     if not _is_there(root):
         console.talk().print(f"There is no spool {console.markup_free(str(root))}", soft_wrap=True)
     async with DatabaseAccess(settings) as database:
         await migrations.upgrade(database.url, settings)
         for spool in adopt(root, settings):
-            captures += await end_cut_captures(spool, SystemClock())
+            result.captures_ended += await end_cut_captures(spool, SystemClock())
             before = spool.waiting
-            left = await deliver_and_close(spool, PostgresSink(database.url, settings), settings)
-            delivered += before - left
-            remaining += left
+            left = await deliver_and_close(
+                spool, PostgresSink(database.url, settings), settings, within=settings.flush_timeout
+            )
+            result.delivered += before - left
+            result.remaining += left
+            result.lost += spool.damaged
+            result.damaged_captures += spool.damaged_captures
+            if spool.damaged_captures:
+                result.damaged_spools.append(str(spool.directory))
+    _tell(result, as_json=as_json)
+    if result.damaged_captures:
+        return SpoolError.exit_code
+    return EXIT_EVENTS_REMAIN if result.remaining else 0
+
+
+def _tell(result: _Flushed, *, as_json: bool) -> None:
     if as_json:
-        console.print_json({"delivered": delivered, "remaining": remaining, "captures_ended": captures})
+        console.print_json(result)
     else:
-        console.talk().print(f"{delivered} events delivered, {remaining} remain, {captures} cut captures ended")
-    return EXIT_EVENTS_REMAIN if remaining else 0
+        counted = f"{result.delivered} events delivered, {result.remaining} remain"
+        console.talk().print(f"{counted}, {result.captures_ended} cut captures ended")
+    if result.damaged_captures:
+        captures = ", ".join(result.damaged_captures)
+        console.complain(
+            SpoolError(
+                f"The spool was damaged: {result.lost} acknowledged events are lost, of captures {captures}",
+                hint="check the disk; `meeta-bot verify` shows what is missing of each; what could not be read is kept "
+                f"as damaged-… in {', '.join(result.damaged_spools)}",
+            )
+        )
 
 
 def _is_there(root: Path) -> bool:

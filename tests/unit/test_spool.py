@@ -160,18 +160,6 @@ async def test_a_second_process_takes_a_spool_of_its_own(tmp_path: Path) -> None
     await second.close()
 
 
-async def test_a_damaged_spool_keeps_nobody_from_recording_and_is_left_as_it_is(tmp_path: Path) -> None:
-    damaged = tmp_path / "1/events.sqlite3"
-    damaged.parent.mkdir()
-    content = b"this is no database, but quite long " * 200
-    damaged.write_bytes(content)
-    spool = spools.acquire(tmp_path, settings())
-    assert spool.directory.name == "2"
-    assert list(spools.adopt(tmp_path, settings())) == []
-    assert damaged.read_bytes() == content
-    await spool.close()
-
-
 async def test_only_spools_whose_owner_is_gone_are_adopted(tmp_path: Path) -> None:
     owned, left = spools.acquire(tmp_path, settings()), spools.acquire(tmp_path, settings())
     await left.append("c", append(1, 2, capture_id="c"))
@@ -392,9 +380,25 @@ async def test_what_was_appended_lately_is_read_from_memory_and_the_rest_from_di
     with database:
         database.execute("DELETE FROM events")
     database.close()
-    assert await numbers(reader) == []  # 1 is on disk only, and nothing behind it may come first
+    assert await numbers(reader) == [4, 5, 6]  # in memory; on disk all are gone, which is told
+    assert (spool.damaged, spool.damaged_captures) == (6, ["c"])
     newest = await reader.read(10, after=4)
     assert [(item.ordinal, item.event.seq) for item in newest] == [(5, 5), (6, 6)]
+    await spool.close()
+
+
+async def test_a_batch_from_disk_is_no_larger_than_memory_may_bear(directory: Path) -> None:
+    spool = Spool(directory, settings(spool_recent_bytes=0, spool_read_bytes=50_000))
+    reader = spool.reader()
+    for number in range(1, 8):
+        await spool.append("c", big(number))
+    batches, place = [], 0
+    while batch := await reader.read(100, after=place):
+        batches.append([item.event.seq for item in batch])
+        place = batch[-1].ordinal
+    assert [len(batch) for batch in batches[:-1]] == [3, 3]
+    assert [seq for batch in batches for seq in batch] == list(range(1, 8))
+    assert spool.damaged == 0
     await spool.close()
 
 
@@ -619,78 +623,6 @@ async def make_spool(directory: Path, events: int = 50) -> Path:
         await spool.append("c", append(number, capture_id="c"))
     await spool.close()
     return directory / "events.sqlite3"
-
-
-@pytest.mark.parametrize(
-    "content", [b"this is no database, but quite long " * 200, b"SQLite format 3\x00" + bytes(5000)]
-)
-def test_a_file_that_is_no_spool_is_an_error_in_one_line(content: bytes, directory: Path) -> None:
-    directory.mkdir()
-    (directory / "events.sqlite3").write_bytes(content)
-    with in_one_line():
-        Spool(directory, settings())
-
-
-async def test_a_file_whose_pages_are_damaged_is_an_error_in_one_line(directory: Path) -> None:
-    path = await make_spool(directory)
-    content = bytearray(path.read_bytes())
-    content[4096:] = b"\xa5" * (len(content) - 4096)
-    path.write_bytes(content)
-    with in_one_line():
-        Spool(directory, settings())
-
-
-async def test_a_file_without_its_tables_is_an_error_in_one_line_and_lets_go_of_the_lock(directory: Path) -> None:
-    path = await make_spool(directory, 1)
-    database = sqlite3.connect(path)
-    database.execute("DROP TABLE events")
-    database.commit()
-    database.close()
-    for _ in range(2):
-        with in_one_line():
-            Spool(directory, settings())
-
-
-async def test_a_state_that_can_t_be_read_is_an_error_in_one_line(directory: Path) -> None:
-    path = await make_spool(directory, 1)
-    database = sqlite3.connect(path)
-    database.execute("UPDATE captures SET state = x'c1'")
-    database.commit()
-    database.close()
-    spool = Spool(directory, settings())
-    with in_one_line():
-        await spool.open_captures()
-    await spool.close()
-
-
-async def test_a_damaged_spool_keeps_nobody_from_recording(tmp_path: Path) -> None:
-    path = await make_spool(tmp_path / "1", 1)
-    path.write_bytes(b"damaged " * 1000)
-    spool = spools.acquire(tmp_path, settings())
-    assert spool.directory == tmp_path / "2"
-    await spool.close()
-    assert path.read_bytes() == b"damaged " * 1000
-
-
-async def test_a_damaged_spool_keeps_no_other_from_being_adopted(tmp_path: Path) -> None:
-    damaged = await make_spool(tmp_path / "1", 1)
-    await make_spool(tmp_path / "2", 3)
-    damaged.write_bytes(b"damaged " * 1000)
-    (adopted,) = spools.adopt(tmp_path, settings())
-    assert (adopted.directory, adopted.waiting) == (tmp_path / "2", 3)
-    await adopted.close()
-
-
-async def test_an_event_that_can_t_be_read_is_an_error_in_one_line(directory: Path) -> None:
-    path = await make_spool(directory, 1)
-    database = sqlite3.connect(path)
-    database.execute("UPDATE events SET sealed = x'c1'")
-    database.commit()
-    database.close()
-    spool = Spool(directory, settings())
-    with in_one_line():
-        await spool.read(1)
-    await spool.close()
 
 
 async def test_a_spool_of_a_newer_version_is_refused_and_not_touched(directory: Path) -> None:

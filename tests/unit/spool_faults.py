@@ -1,0 +1,53 @@
+"""What happens to a spool's files, for tests: kills, torn logs, flipped bits."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from meeta_bot.errors import SpoolError, SpoolFull
+from meeta_bot.events import CaptureError, SealedEvent
+from meeta_bot.spool import Append, OpenCapture, Spool
+from tests.unit.builders import append, event, settings
+
+DATABASE = "events.sqlite3"
+LOG = "events.sqlite3-wal"
+
+
+def as_a_kill_leaves_it(spool: Spool, place: Path) -> Path:
+    """A copy of an open spool's files: what is on disk if its process is killed now."""
+    shutil.copytree(spool.directory, place, ignore=shutil.ignore_patterns("*-shm"))
+    return place
+
+
+def flip(path: Path, offset: int, bit: int = 0) -> None:
+    """Flip one bit of a file; a negative `offset` counts from its end."""
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def big(number: int, capture_id: str = "c", *, urgent: bool = False) -> Append:
+    """An append of 20 kB."""
+    found = [event(number, CaptureError(where="x", message="y" * 20_000))]
+    return append(capture_id=capture_id, events=found, urgent=urgent)
+
+
+async def fill_up(spool: Spool, most: int = 10_000) -> int:
+    """Append until the spool takes no more; how many events it took.
+
+    :raises SpoolError: why it takes no more, if that is not for want of room.
+    """
+    for number in range(1, most):
+        try:
+            await spool.append("c", big(number))
+        except SpoolFull:
+            return number - 1
+    raise SpoolError(f"{most} appends did not fill it")
+
+
+async def found_in(directory: Path) -> tuple[list[SealedEvent], list[OpenCapture], Spool]:
+    """What the next process finds in a spool: its events and its open captures; the caller closes it."""
+    spool = Spool(directory, settings(spool_recent_bytes=0))
+    captures = await spool.open_captures()
+    return [item.event for item in await spool.read(100_000)], captures, spool

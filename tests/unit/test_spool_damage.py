@@ -1,0 +1,524 @@
+"""The spool on disks that forget and alter: what was acknowledged is there, or its loss is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import sqlite3
+import stat
+import tempfile
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from meeta_bot import chain, spool_damage
+from meeta_bot import spool as spools
+from meeta_bot.errors import SpoolError, SpoolUnusable
+from meeta_bot.events import SealedEvent
+from meeta_bot.spool import Position, Spool
+from meeta_bot.spool_file import Block, pack
+from tests.unit.builders import append, broken_links, event, sealed, settings, state
+from tests.unit.spool_faults import DATABASE, LOG, as_a_kill_leaves_it, flip, found_in
+
+BLOCKS = 40
+VERSION_BYTES = (60, 64)  # of the file's header, where SQLite keeps user_version
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+async def make(directory: Path, blocks: int = BLOCKS, capture_id: str = "c", recent: int = 0) -> Spool:
+    """A spool with so many blocks of one event of one capture."""
+    spool = Spool(directory, settings(spool_recent_bytes=recent))
+    for number in range(1, blocks + 1):
+        await spool.append(capture_id, append(number, capture_id=capture_id))
+    return spool
+
+
+async def events_of(spool: Spool) -> list[SealedEvent]:
+    return [item.event for item in await spool.read(100_000)]
+
+
+def files_set_aside(directory: Path) -> int:
+    return len(list(directory.glob("damaged-*")))
+
+
+def execute(directory: Path, sql: str, *values: object) -> None:
+    database = sqlite3.connect(directory / DATABASE)
+    with database:
+        assert database.execute(sql, values).rowcount == 1
+    database.close()
+
+
+# --- torn tails ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+async def test_a_tail_that_sqlite_drops_silently_is_told_and_its_numbers_are_not_given_again(
+    directory: Path, tmp_path: Path, part: float
+) -> None:
+    spool = await make(directory)
+    acknowledged = await events_of(spool)
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    log = left / LOG
+    flip(log, int(log.stat().st_size * part))
+    torn = log.read_bytes()
+    found, (capture,), again = await found_in(left)
+    assert 0 < len(found) < BLOCKS
+    assert found == acknowledged[: len(found)]
+    assert capture.damage is not None
+    assert capture.damage.missed == again.damaged == BLOCKS - len(found)
+    assert capture.damage.since_at is not None
+    assert capture.position == Position(BLOCKS, acknowledged[-1].digest)
+    assert again.waiting == len(found)
+    position = await again.append("c", append(BLOCKS + 1, capture_id="c"))
+    assert position.last_seq == BLOCKS + 1
+    newest = (await events_of(again))[-1]
+    assert chain.link(acknowledged[-1].digest, chain.envelope_of(newest), newest.commitment) == newest.digest
+    assert [file.read_bytes() for file in left.glob("damaged-*-log")] == [torn]
+    await again.close()
+
+
+async def test_a_capture_of_which_the_database_knows_nothing_any_more_is_found(directory: Path, tmp_path: Path) -> None:
+    spool = await make(directory, 3)
+    head = (await events_of(spool))[-1].digest
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    (left / DATABASE).unlink()
+    (left / LOG).unlink()
+    found, (capture,), again = await found_in(left)
+    assert found == []
+    expected = state("c")
+    assert (capture.state.capture_id, capture.state.room) == ("c", expected.room)
+    assert (capture.state.deployment, capture.state.ended) == (expected.deployment, False)
+    assert capture.position == Position(3, head)
+    assert capture.damage is not None
+    assert capture.damage.missed == 3
+    await again.append("c", append(4, capture_id="c", ended=True))
+    assert [item.seq for item in await events_of(again)] == [4]
+    await again.close()
+
+
+async def test_a_lost_tail_that_was_delivered_is_not_missing(directory: Path, tmp_path: Path) -> None:
+    spool = await make(directory)
+    reader = spool.reader()
+    await reader.forget((await reader.read(BLOCKS))[-1].ordinal)
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    flip(left / LOG, (left / LOG).stat().st_size // 2)
+    _, (capture,), again = await found_in(left)
+    assert (capture.position.last_seq, again.damaged) == (BLOCKS, 0)
+    assert capture.damage is not None
+    assert capture.damage.missed == 0
+    await again.close()
+
+
+async def test_a_capture_whose_end_was_delivered_does_not_come_back_with_a_lost_tail(
+    directory: Path, tmp_path: Path
+) -> None:
+    spool = await make(directory)
+    await spool.append("c", append(BLOCKS + 1, capture_id="c", ended=True))
+    reader = spool.reader()
+    await reader.forget((await reader.read(BLOCKS + 1))[-1].ordinal)
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    flip(left / LOG, (left / LOG).stat().st_size // 2)
+    found, captures, again = await found_in(left)
+    assert (captures, again.damaged) == ([], 0)
+    assert len(found) > 0  # they come again, and are known where they were delivered to
+    await again.close()
+
+
+async def test_an_end_that_was_lost_before_it_was_delivered_is_to_be_written_again(
+    directory: Path, tmp_path: Path
+) -> None:
+    spool = await make(directory, 3)
+    await spool.append("c", append(4, capture_id="c", ended=True))
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    flip(left / LOG, -1)
+    found, (capture,), again = await found_in(left)
+    assert (len(found), capture.position.last_seq, capture.state.ended) == (3, 4, False)
+    assert capture.damage is not None
+    assert capture.damage.missed == 1
+    await again.close()
+
+
+async def test_a_witness_that_is_behind_or_gone_says_nothing(directory: Path, tmp_path: Path) -> None:
+    spool = await make(directory, 3)
+    behind = (directory / "heads").read_bytes()
+    await spool.append("c", append(4, capture_id="c"))
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    gone = as_a_kill_leaves_it(spool, tmp_path / "gone")
+    await spool.close()
+    (left / "heads").write_bytes(behind)
+    (gone / "heads").unlink()
+    for place in (left, gone):
+        for _ in range(2):  # and the second time it knows
+            found, (capture,), again = await found_in(place)
+            assert (len(found), capture.position.last_seq, capture.damage) == (4, 4, None)
+            await again.close()
+
+
+async def test_a_witness_that_is_damaged_itself_accuses_nobody(directory: Path) -> None:
+    await (await make(directory, 3)).close()
+    flip(directory / "heads", 512 + 20)
+    found, (capture,), again = await found_in(directory)
+    assert (len(found), capture.damage) == (3, None)
+    await again.close()
+
+
+async def test_damage_is_told_until_the_capture_has_written_something_after_it(directory: Path, tmp_path: Path) -> None:
+    spool = await make(directory, 5)
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    flip(left / LOG, -1)
+    told = []
+    for _ in range(2):  # the first process is killed before it writes the gap
+        _, (capture,), again = await found_in(left)
+        told.append(capture.damage)
+        assert again.take_damage("c") is None  # once in a process
+        assert again.damaged == 1
+        await again.close()
+    assert told[0] == told[1] != None  # noqa: E711
+    _, _, again = await found_in(left)
+    await again.append("c", append(6, capture_id="c"))
+    await again.close()
+    _, (capture,), again = await found_in(left)
+    assert (capture.damage, again.damaged) == (None, 0)
+    await again.close()
+
+
+async def test_hundreds_of_captures_that_come_and_go_keep_the_witness_small(directory: Path) -> None:
+    spool = Spool(directory, settings())
+    reader = spool.reader()
+    for turn in range(30):
+        names = [f"{turn}-{number}" for number in range(100)]
+        await asyncio.gather(*(spool.append(name, append(1, capture_id=name, ended=True)) for name in names))
+        await reader.forget(spool.last_ordinal)
+    assert (directory / "heads").stat().st_size <= 512 * 1200
+    await spool.append("c", append(1, capture_id="c"))
+    await spool.close()
+    _, (capture,), again = await found_in(directory)
+    assert (capture.state.capture_id, capture.damage, again.damaged) == ("c", None, 0)
+    await again.close()
+
+
+# --- flipped bits -------------------------------------------------------------------------------------------------
+
+
+async def test_a_damaged_block_is_set_aside_and_what_is_behind_it_goes_on(directory: Path) -> None:
+    spool = await make(directory, 5)
+    acknowledged = await events_of(spool)
+    content = bytes(acknowledged[2].salt)
+    path = directory / DATABASE
+    await spool.close()
+    flip(path, path.read_bytes().index(content))
+    found, (capture,), again = await found_in(directory)
+    assert found == [*acknowledged[:2], *acknowledged[3:]]
+    assert capture.damage is not None
+    assert (capture.damage.missed, capture.damage.since_at) == (1, acknowledged[1].occurred_at)
+    assert "number 3" in capture.damage.evidence
+    assert (again.damaged, again.damaged_captures, again.waiting) == (1, ["c"], 4)
+    kept = directory / "damaged-3"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert bytes(acknowledged[2].payload, "utf-8") in kept.read_bytes()
+    await again.close()
+
+
+async def test_a_block_that_is_damaged_while_the_spool_is_open_is_told_to_its_capture(directory: Path) -> None:
+    spool = await make(directory, 5)
+    reader = spool.reader()
+    execute(directory, "UPDATE events SET sealed = zeroblob(length(sealed)) WHERE ordinal = 5")
+    assert [item.event.seq for item in await reader.read(10)] == [1, 2, 3, 4]
+    assert spool.take_damage("other") is None
+    damage = spool.take_damage("c")
+    assert damage is not None
+    assert damage.missed == 1
+    assert spool.take_damage("c") is None
+    assert reader.waiting == 4
+    await reader.forget((await reader.read(10))[-1].ordinal)
+    assert await reader.read(10) == []
+    assert (reader.waiting, spool.waiting) == (0, 0)
+    await spool.append("c", append(6, capture_id="c"))
+    assert [item.event.seq for item in await reader.read(10)] == [6]
+    await spool.close()
+
+
+async def test_a_block_that_does_not_even_say_whose_it_was_is_told_by_its_neighbours(directory: Path) -> None:
+    spool = Spool(directory, settings())
+    for number in range(1, 4):
+        await asyncio.gather(*(spool.append(name, append(number, capture_id=name)) for name in ("a", "b")))
+    await spool.close()
+    execute(directory, "UPDATE events SET sealed = x'c1', contents = x'00', checksum = 1 WHERE ordinal = 4")
+    found, captures, again = await found_in(directory)
+    assert [(item.capture_id, item.seq) for item in found] == [("a", 1), ("b", 1), ("a", 3), ("b", 3)]
+    assert [(capture.state.capture_id, capture.damage and capture.damage.missed) for capture in captures] == [
+        ("a", 1),
+        ("b", 1),
+    ]
+    await again.close()
+
+
+async def test_rows_that_have_vanished_are_told(directory: Path) -> None:
+    await (await make(directory, 6)).close()
+    execute(directory, "DELETE FROM events WHERE ordinal = 3")
+    execute(directory, "DELETE FROM events WHERE ordinal = 6")
+    found, (capture,), again = await found_in(directory)
+    assert [item.seq for item in found] == [1, 2, 4, 5]
+    assert capture.damage is not None
+    assert (capture.damage.missed, again.waiting) == (2, 4)
+    await again.close()
+
+
+async def test_an_event_that_was_altered_with_its_checksum_is_told_by_the_digests_and_delivered(
+    directory: Path,
+) -> None:
+    spool = await make(directory, 3)
+    acknowledged = await events_of(spool)
+    await spool.close()
+    altered = msgspec.structs.replace(acknowledged[1], occurred_at=1)
+    _, packed, _, _, checksum = Block(2, [altered], pack([altered])).row()
+    execute(directory, "UPDATE events SET sealed = ?, checksum = ? WHERE ordinal = 2", packed, checksum)
+    found, (capture,), again = await found_in(directory)
+    assert found == [acknowledged[0], altered, acknowledged[2]]
+    assert capture.damage is not None
+    assert (capture.damage.missed, "number 2" in capture.damage.evidence) == (0, True)
+    assert (again.damaged, again.damaged_captures) == (0, ["c"])
+    await again.close()
+
+
+@pytest.mark.parametrize("column", ["state", "head", "last_seq"])
+async def test_what_is_damaged_of_a_capture_is_replaced_by_what_its_witness_knows(directory: Path, column: str) -> None:
+    spool = await make(directory, 3)
+    head = (await events_of(spool))[-1].digest
+    await spool.close()
+    value = {"state": b"\xc1", "head": bytes(32), "last_seq": 1}[column]
+    execute(directory, f"UPDATE captures SET {column} = ?", value)  # noqa: S608
+    found, (capture,), again = await found_in(directory)
+    assert (len(found), capture.position) == (3, Position(3, head))
+    assert (capture.state.room, capture.state.ended) == (state("c").room, False)
+    assert capture.damage is not None
+    assert capture.damage.missed == 0
+    await again.close()
+
+
+async def test_without_a_witness_the_events_tell_how_far_a_damaged_capture_had_come(directory: Path) -> None:
+    spool = await make(directory, 3)
+    head = (await events_of(spool))[-1].digest
+    await spool.close()
+    (directory / "heads").unlink()
+    execute(directory, "UPDATE captures SET state = x'c1', last_seq = 1")
+    _, (capture,), again = await found_in(directory)
+    assert capture.position == Position(3, head)
+    await again.close()
+
+
+async def test_no_more_is_set_aside_than_has_a_bound(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_damage, "DAMAGED_FILES", 2)
+    await (await make(directory, 5)).close()
+    database = sqlite3.connect(directory / DATABASE)
+    with database:
+        database.execute("UPDATE events SET sealed = x'c1' WHERE ordinal > 1")
+    database.close()
+    found, (capture,), again = await found_in(directory)
+    assert (len(found), files_set_aside(directory)) == (1, 2)
+    assert capture.damage is not None
+    assert capture.damage.missed == 4
+    await again.close()
+
+
+async def flip_and_open(folder: Path, original: Path, acknowledged: list[SealedEvent], offset: int, bit: int) -> None:
+    """Whatever bit is flipped: nothing altered comes out, and what does not come out is told."""
+    directory = folder / "spool"
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(original, directory)
+    flip(directory / DATABASE, offset, bit)
+    try:
+        found, captures, spool = await found_in(directory)
+    except SpoolUnusable:  # a bit of the version, so that it seems to be a newer one: it is left as it is, and said so
+        assert VERSION_BYTES[0] <= offset < VERSION_BYTES[1]
+        return
+    kept = {item.seq: item for item in acknowledged}
+    assert all(kept[item.seq] == item for item in found)
+    (capture,) = captures
+    missing = len(acknowledged) - len(found)
+    assert (capture.damage.missed if capture.damage else 0) == spool.damaged == missing
+    assert capture.position.last_seq == len(acknowledged)
+    await spool.append("c", append(1, capture_id="c"))
+    newest = (await events_of(spool))[-1]
+    assert newest.seq == len(acknowledged) + 1
+    assert chain.link(acknowledged[-1].digest, chain.envelope_of(newest), newest.commitment) == newest.digest
+    await spool.close()
+
+
+def test_whichever_bit_of_the_file_is_flipped_nothing_is_altered_and_nothing_missing_is_hidden() -> None:
+    logging.disable()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+
+        async def prepare() -> list[SealedEvent]:
+            spool = await make(folder / "original")
+            acknowledged = await events_of(spool)
+            await spool.close()
+            return acknowledged
+
+        acknowledged = asyncio.run(prepare())
+        size = (folder / "original" / DATABASE).stat().st_size
+
+        @effort(max_examples=60, deadline=None)
+        @given(st.integers(0, size - 1) | st.integers(0, 200), st.integers(0, 7))
+        def try_one(offset: int, bit: int) -> None:
+            asyncio.run(flip_and_open(folder, folder / "original", acknowledged, offset, bit))
+
+        try_one()
+
+
+# --- files that are no spool any more -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no database, but quite long " * 200, b"SQLite format 3\x00" + bytes(5000)]
+)
+async def test_a_file_that_is_no_database_is_set_aside_and_its_captures_are_known_by_their_witness(
+    tmp_path: Path, content: bytes
+) -> None:
+    await (await make(tmp_path / "1", 3)).close()
+    (tmp_path / "1" / DATABASE).write_bytes(content)
+    (spool,) = spools.adopt(tmp_path, settings())
+    (capture,) = await spool.open_captures()
+    assert capture.damage is not None
+    assert (capture.position.last_seq, capture.damage.missed) == (3, 3)
+    assert (spool.directory / "damaged-file-1").read_bytes() == content
+    await spool.append("c", append(4, capture_id="c", ended=True))
+    assert spool.waiting == 1
+    await spool.close()
+
+
+async def test_what_can_be_read_of_a_file_with_damaged_pages_is_read(directory: Path) -> None:
+    spool = await make(directory)
+    acknowledged = await events_of(spool)
+    await spool.close()
+    path = directory / DATABASE
+    content = bytearray(path.read_bytes())
+    pages = len(content) // 4096
+    content[4096 * (pages - 2) : 4096 * (pages - 1)] = b"\xa5" * 4096
+    path.write_bytes(content)
+    found, (capture,), again = await found_in(directory)
+    assert 0 < len(found) < BLOCKS
+    assert {item.seq for item in found} < {item.seq for item in acknowledged}
+    assert capture.damage is not None
+    assert capture.damage.missed == BLOCKS - len(found)
+    await again.close()
+
+
+async def test_a_file_that_is_damaged_while_it_is_open_is_made_again_and_nothing_unknown_happens(
+    directory: Path,
+) -> None:
+    spool = await make(directory)
+    database = sqlite3.connect(directory / DATABASE)
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (root,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()
+    database.close()
+    with (directory / DATABASE).open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+    execute(directory, "UPDATE captures SET touched_at = touched_at")  # another connection wrote: caches are stale
+    position = await spool.append("c", append(1, capture_id="c"))
+    assert position.last_seq == BLOCKS + 1
+    found = await events_of(spool)
+    assert found[-1].seq == BLOCKS + 1
+    damage = spool.take_damage("c")
+    assert damage is not None
+    assert damage.missed == spool.damaged == BLOCKS + 1 - len(found)
+    assert (directory / "damaged-file-1").exists()
+    await spool.close()
+
+
+async def test_a_file_without_its_tables_is_made_again(directory: Path) -> None:
+    await (await make(directory, 2)).close()
+    database = sqlite3.connect(directory / DATABASE)
+    database.execute("DROP TABLE events")
+    database.commit()
+    database.close()
+    found, (capture,), again = await found_in(directory)
+    assert (found, again.damaged, capture.position.last_seq) == ([], 2, 2)
+    await again.close()
+
+
+async def test_a_damaged_spool_keeps_nobody_from_recording(tmp_path: Path) -> None:
+    await (await make(tmp_path / "1", 1)).close()
+    path = tmp_path / "1" / DATABASE
+    path.write_bytes(b"damaged " * 1000)
+    spool = spools.acquire(tmp_path, settings())
+    assert (spool.directory, spool.damaged) == (tmp_path / "1", 1)
+    await spool.append("d", append(1, capture_id="d"))
+    await spool.close()
+
+
+# --- versions -----------------------------------------------------------------------------------------------------
+
+SECOND_VERSION = """
+CREATE TABLE captures (
+    capture_id TEXT PRIMARY KEY, page_load TEXT, page_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
+    head BLOB NOT NULL, state BLOB NOT NULL, touched_at INTEGER NOT NULL, ended INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE events (ordinal INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL, count INTEGER NOT NULL DEFAULT 1);
+PRAGMA user_version = 2;
+"""
+
+
+def write_second_version(directory: Path, chained: list[SealedEvent]) -> None:
+    directory.mkdir()
+    database = sqlite3.connect(directory / DATABASE)
+    database.executescript(SECOND_VERSION)
+    rows = [(3, pack(chained[:3]), 3), (4, pack(chained[3:4]), 1)]
+    database.executemany("INSERT INTO events (ordinal, sealed, count) VALUES (?, ?, ?)", rows)
+    values = ("c", "load", 4, 4, chained[3].digest, msgspec.msgpack.encode(state("c")), 1, 0)
+    database.execute("INSERT INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+    database.commit()
+    database.close()
+
+
+async def test_a_spool_of_the_second_version_is_upgraded_in_place_and_goes_on(directory: Path) -> None:
+    chained = sealed([event(number) for number in range(1, 5)], "c")
+    write_second_version(directory, chained)
+    for _ in range(2):
+        found, (capture,), spool = await found_in(directory)
+        assert (found, capture.position) == (chained, Position(4, chained[-1].digest, "load", 4))
+        assert (capture.damage, await spool.waiting_of()) == (None, {"c": 4})
+        await spool.close()
+    _, _, spool = await found_in(directory)
+    await spool.append("c", append(5, capture_id="c"))
+    assert broken_links(await events_of(spool)) == []
+    await spool.close()
+
+
+async def test_a_bit_that_flipped_in_a_spool_of_the_second_version_is_told_by_the_digests(directory: Path) -> None:
+    chained = sealed([event(number) for number in range(1, 5)], "c")
+    write_second_version(directory, chained)
+    path = directory / DATABASE
+    flip(path, path.read_bytes().index(b"message 2"))
+    found, (capture,), spool = await found_in(directory)
+    assert [item.seq for item in found] == [1, 2, 3, 4]
+    assert capture.damage is not None
+    assert "number 2 does not fit its commitment" in capture.damage.evidence
+    await spool.close()
+
+
+async def test_a_full_spool_of_the_second_version_can_be_upgraded(directory: Path) -> None:
+    write_second_version(directory, sealed([event(number) for number in range(1, 5)], "c"))
+    pages = (directory / DATABASE).stat().st_size // 4096
+    spool = Spool(directory, settings(spool_max_bytes=4096 * (pages + 1)))
+    assert (spool.waiting, spool.is_nearly_full) == (4, True)
+    with pytest.raises(SpoolError):
+        await spool.append("c", append(*range(100), capture_id="c"))
+    await spool.close()
