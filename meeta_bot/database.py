@@ -37,6 +37,7 @@ _HINTS = {
     "25006": "it is a standby or set to read-only: name the primary, or end default_transaction_read_only",
     "28": "check user and password; PGPASSWORD and ~/.pgpass give a password as well",
     "3D000": "create the database, or name another",
+    "3F000": UPGRADE_HINT,
     "42501": "let the schema's owner grant this user what it needs, or use another user",
     "42704": "take what PostgreSQL doesn't know out of the database URL",
     "53100": "free space on the database server",

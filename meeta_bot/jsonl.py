@@ -23,6 +23,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -68,7 +69,9 @@ class JsonLinesSink:
     def __init__(self, path: Path, settings: Settings) -> None:
         self._path = path
         self._settings = settings
-        self._turn = threading.Lock()  # a cancelled write still ends in its thread; the next waits for it
+        # One thread, of its own: a cancelled write still ends in it, and the next waits for that; whoever else needs a
+        # thread, such as for looking up a host, does not wait for a disk that hangs.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jsonl")
         self._file: EventFile | None = None
         self._quarantine: EventFile | None = None
         self._stored = _Stored()
@@ -84,14 +87,14 @@ class JsonLinesSink:
 
         :raises UsageError: there can't be such a file, it holds something else, or another process writes to it.
         """
-        await asyncio.to_thread(self._in_turn, self._open)
+        await self._in_thread(self._open)
 
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         """Store `batch`; see `sinks.Sink.write`."""
         if not batch:
             return Delivery(0, 0, 0)
         try:
-            return await asyncio.to_thread(self._in_turn, lambda: self._write(batch))
+            return await self._in_thread(lambda: self._write(batch))
         except UsageError as error:
             raise SinkUnavailable(f"{error}; {error.hint}") from error
         except OSError as error:
@@ -99,13 +102,12 @@ class JsonLinesSink:
 
     async def close(self) -> None:
         """Let go of the file. Safe to call twice."""
-        await asyncio.to_thread(self._in_turn, self._close)
+        await self._in_thread(self._close)
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     # --- in a thread, one at a time ---------------------------------------------------------------------------
-
-    def _in_turn(self, work: Callable[[], _T]) -> _T:
-        with self._turn:
-            return work()
 
     def _open(self) -> EventFile:
         if self._file is not None and self._file.is_current():

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,7 +24,7 @@ import msgspec
 
 from meeta_bot import database, logs, sqlfiles
 from meeta_bot.chain import clean_text
-from meeta_bot.errors import DatabaseError
+from meeta_bot.errors import DatabaseError, DatabaseUnreachable
 from meeta_bot.events import SealedEvent
 from meeta_bot.settings import Settings
 from meeta_bot.sinks import Delivery, SinkUnavailable
@@ -34,6 +35,8 @@ LARGEST_BIGINT = 2**63 - 1
 COPY_EVENTS = 100  # from here on COPY pays: it takes half the time for a row, but four round trips for one
 PLACEHOLDER_TEXT = 200  # characters of an envelope text in a placeholder; longer ones may be why it was refused
 _FAULTS_OF_A_ROW = ("22", "23", "54")  # data exception, constraint violation, program limit exceeded
+# After these a session can be rolled back: the server said no, or was never asked.
+_SERVER_IS_THERE = (asyncpg.PostgresError, ValueError, OverflowError, SinkUnavailable)
 _NO_PARTITION = "its capture id has no partition: no UUIDv7 between 2020 and two years from now, or taken out"
 
 _POSTGRESQL_EPOCH_MS = 946_684_800_000  # 2000 in UTC; it counts microseconds from there
@@ -75,7 +78,9 @@ class PostgresSink:
             raise SinkUnavailable(f"{error}{hint}") from error
         except database.TROUBLE as error:
             self._drop()
-            raise SinkUnavailable(database.explain(error)) from error
+            refusal = database.trouble(error)
+            hint = "" if isinstance(refusal, DatabaseUnreachable) else f"; {refusal.hint}"
+            raise SinkUnavailable(f"{refusal}{hint}") from error
         except BaseException:
             self._drop()  # cancelled in the middle: what the session was doing is unknown
             raise
@@ -113,7 +118,7 @@ class PostgresSink:
             return Delivery(len(sound), repeated, 0)
         try:
             if refused:
-                async with connection.transaction():
+                async with _transaction(connection):
                     outcome = await _store(connection, sound)
                     outcome = _add(outcome, await _store_placeholders(connection, refused))
             else:
@@ -124,7 +129,7 @@ class PostgresSink:
             # Perhaps a partition was dropped behind our back: look again before rows are blamed.
             self._placed.clear()
             sound, refused = await self._sort_out(connection, events)
-            async with connection.transaction():
+            async with _transaction(connection):
                 outcome = await _salvage(connection, sound)
                 outcome = _add(outcome, await _store_placeholders(connection, refused))
         return _add(outcome, Delivery(0, repeated, 0))
@@ -153,6 +158,25 @@ class PostgresSink:
             return _NO_PARTITION
         self._placed.add(capture_id)
         return None
+
+
+@asynccontextmanager
+async def _transaction(connection: database.Connection) -> AsyncIterator[None]:
+    """All of the block or nothing. A server that does not answer, or a block that is cancelled, costs the session.
+
+    asyncpg's own would roll back, and with that wait for the same server once more.
+    """
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, _SERVER_IS_THERE) and not connection.is_closed():
+            await transaction.rollback()
+        else:
+            connection.terminate()
+        raise
+    await transaction.commit()
 
 
 def _without_repetition(batch: Sequence[SealedEvent]) -> Sequence[SealedEvent]:
@@ -194,7 +218,7 @@ def _is_uuid(text: str) -> bool:
 async def _copy(connection: database.Connection, events: Sequence[SealedEvent]) -> bool:
     """Store and project `events` if each of them is new and can be stored; False when nothing was stored."""
     try:
-        async with connection.transaction():
+        async with _transaction(connection):
             await connection.copy_records_to_table(
                 "events", schema_name="meeta", columns=_COPIED_COLUMNS, records=map(msgspec.structs.astuple, events)
             )
@@ -277,7 +301,7 @@ async def _salvage(connection: database.Connection, events: Sequence[SealedEvent
     if not events:
         return Delivery(0, 0, 0)
     try:
-        async with connection.transaction():
+        async with _transaction(connection):
             return await _store(connection, events)
     except database.TROUBLE as error:
         if not _is_fault_of_a_row(error):
@@ -298,7 +322,7 @@ async def _store_placeholders(connection: database.Connection, refused: Iterable
         if reason == _NO_PARTITION or not _is_uuid(event.capture_id):
             continue
         try:
-            async with connection.transaction():
+            async with _transaction(connection):
                 await _insert(connection, [_placeholder(event, reason)])
         except database.TROUBLE as error:
             if not _is_fault_of_a_row(error):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -17,28 +17,10 @@ from meeta_bot.events import SealedEvent
 from meeta_bot.postgres import PostgresSink
 from meeta_bot.sinks import Delivery, SinkUnavailable
 from tests.postgres.samples import small_capture
-from tests.postgres.servers import VERSIONS, Server
+from tests.postgres.servers import Server
 from tests.postgres.tables import fetch, sink
 
 BATCH = small_capture(4)
-
-
-@pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: f"pg{version}")
-def fragile(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server that tests of this module may stop and start."""
-    instance = Server(request.param)
-    try:
-        instance.start()
-        yield instance
-    finally:
-        instance.destroy()
-
-
-@pytest.fixture
-async def fragile_url(fragile: Server) -> AsyncIterator[str]:
-    """A database of a server that may be stopped; it runs as usual again afterwards."""
-    yield await fragile.shared_database()
-    fragile.restore()
 
 
 @contextlib.asynccontextmanager

@@ -281,6 +281,50 @@ async def test_stopping_gives_up_at_its_deadline_and_says_so(spool: Spool, sink:
     assert [spooled.event.seq for spooled in await spool.read(10)] == [1, 2, 3]
 
 
+async def test_stopping_without_any_time_gives_up_in_the_middle_of_a_pause(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 1)
+    sink.before = failing(10**9, SinkUnavailable("down for good"))
+    writer = Writer(spool, sink, settings(**{**QUICK, "database_retry_initial": 0.05}))
+    writer.start()
+    await sink.until(lambda: sink.tries == 1)
+    await asyncio.sleep(0)  # into the pause
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert not await writer.stop(0)
+
+
+async def test_stopping_without_a_deadline_sits_out_an_outage(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 5)
+    sink.before = failing(20, SinkUnavailable("down for long"))
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert await writer.stop(None)
+    assert sink.numbers() == [1, 2, 3, 4, 5]
+
+
+async def test_stopping_that_is_cancelled_lets_go_at_once(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 3, each=3)
+    ended = asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    sink.before = hang
+    writer = Writer(spool, sink, settings(**QUICK))
+    writer.start()
+    await sink.until(lambda: sink.tries == 1)
+    stopping = asyncio.create_task(writer.stop(None))
+    await asyncio.sleep(0)  # into the waiting
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert ended.is_set()
+    assert spool.waiting == 3
+
+
 async def test_stopping_gives_up_on_a_sink_that_never_answers(spool: Spool, sink: MemorySink) -> None:
     await fill(spool, 3, each=3)
     sink.before = asyncio.Event().wait
@@ -324,6 +368,102 @@ async def test_quarantined_events_are_counted_and_leave_the_spool(spool: Spool, 
     writer.start()
     assert await writer.stop(PATIENCE_SECONDS)
     assert (writer.stored, writer.quarantined, spool.waiting) == (3, 1, 0)
+
+
+# --- outages -------------------------------------------------------------------------------------------------------
+
+
+def said(logged: Sequence[Any]) -> list[str]:
+    """What an operator sees in the log."""
+    return [line["event"] for line in logged if line["log_level"] != "debug"]
+
+
+async def fail_often_then_deliver(spool: Spool, sink: MemorySink, error: Exception, **changes: Any) -> list[str]:
+    """An outage of 20 tries; what the log said of it."""
+    sink.before = failing(20, error)
+    with structlog.testing.capture_logs() as logged:
+        writer = Writer(spool, sink, settings(**QUICK, **changes))
+        writer.start()
+        await fill(spool, 1)
+        await sink.until(lambda: len(sink.stored) == 1)
+        assert await writer.stop(PATIENCE_SECONDS)
+    assert sink.tries == 21
+    return said(logged)
+
+
+async def test_a_long_outage_is_said_once(spool: Spool, sink: MemorySink) -> None:
+    lines = await fail_often_then_deliver(spool, sink, SinkUnavailable("down"))
+    assert lines == ["database unavailable, recording into the spool", "database available again"]
+
+
+async def test_a_bug_in_a_sink_shows_its_traceback_once(spool: Spool, sink: MemorySink) -> None:
+    lines = await fail_often_then_deliver(spool, sink, RuntimeError("a bug"))
+    first, *rest = lines
+    assert first == "delivery failed"
+    assert rest == ["database unavailable, recording into the spool", "database available again"]
+
+
+async def test_an_outage_that_lasts_is_said_again_with_what_waits(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 3)
+    sink.before = failing(10**9, SinkUnavailable("down"))
+    with structlog.testing.capture_logs() as logged:
+        writer = Writer(spool, sink, settings(**QUICK, outage_reminder_interval=0.002))
+        writer.start()
+        await sink.until(lambda: sink.tries == 20)
+        assert not await writer.stop(0.01)
+    first, *reminders = [line for line in logged if line["log_level"] != "debug"]
+    assert first["event"] == "database unavailable, recording into the spool"
+    assert {(line["event"], line["reason"], line["waiting"]) for line in reminders} == {
+        ("database still unavailable", "down", 3)
+    }
+
+
+async def test_a_sink_that_hangs_is_said_and_tried_again(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 3, each=3)
+    hangs = iter([asyncio.Event().wait, asyncio.Event().wait])
+    sink.before = lambda: next(hangs, lambda: None)()
+    with structlog.testing.capture_logs() as logged:
+        writer = Writer(spool, sink, settings(**QUICK, sink_write_timeout=0.02))
+        writer.start()
+        await sink.until(lambda: len(sink.stored) == 3)
+        assert await writer.stop(PATIENCE_SECONDS)
+    assert sink.tries == 3
+    assert [line.get("reason") for line in logged if line["log_level"] == "warning"] == ["no answer within 0.02 s"]
+
+
+async def test_a_timeout_of_the_sink_itself_is_not_taken_for_the_deadline(spool: Spool, sink: MemorySink) -> None:
+    sink.before = failing(1, TimeoutError("its own"))
+    with structlog.testing.capture_logs() as logged:
+        writer = Writer(spool, sink, settings(**QUICK))
+        writer.start()
+        await fill(spool, 1)
+        assert await writer.stop(PATIENCE_SECONDS)
+    assert [line["reason"] for line in logged if line["log_level"] == "warning"] == ["TimeoutError: its own"]
+
+
+async def test_a_preparation_that_lasts_is_said_and_not_cancelled(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 1)
+    released, begun = asyncio.Event(), 0
+
+    async def prepare() -> None:
+        nonlocal begun
+        begun += 1
+        await released.wait()
+
+    said_so = asyncio.Event()
+
+    def note(_logger: object, _method: str, line: Any) -> Any:
+        if line.get("reason") == "not ready after 0.01 s":
+            said_so.set()
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[note])
+    writer = Writer(spool, sink, settings(**QUICK, sink_write_timeout=0.01), prepare)
+    writer.start()
+    await asyncio.wait_for(said_so.wait(), PATIENCE_SECONDS)
+    released.set()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert (begun, sink.numbers(), writer.unavailable) == (1, [1], None)
 
 
 # --- several sinks -------------------------------------------------------------------------------------------------
@@ -379,6 +519,60 @@ async def test_a_sink_that_is_gone_ends_its_writer_with_one_line_and_holds_nothi
     assert (pipe.tries, pipe.stored, writers[0].gone) == (1, [], "nobody reads the pipe any more")
     assert not writers[0].ready.is_set()
     assert (spool.waiting, await spool.read(10)) == (0, [])
+
+
+SMALL: dict[str, Any] = {"spool_max_bytes": 2**20, "sink_lag_share": 0.01}  # so 10 KiB may be held up
+
+
+@pytest.mark.parametrize("trouble", [lambda: failing(10**9, SinkUnavailable("full")), lambda: asyncio.Event().wait])
+async def test_a_further_sink_that_holds_up_too_much_is_given_up_and_the_database_gets_all(
+    trouble: Callable[[], Any], spool: Spool, sink: MemorySink
+) -> None:
+    pipe, options = MemorySink(), settings(**QUICK, **SMALL, sink_write_timeout=0.02)
+    pipe.before = trouble()
+    with structlog.testing.capture_logs() as logged:
+        lagging = Writer(spool, pipe, options, name="pipe", may_be_given_up=True)
+        writer = Writer(spool, sink, options)
+        for one in (lagging, writer):
+            one.start()
+        await fill(spool, 200, each=10)
+        await sink.until(lambda: len(sink.stored) == 200)
+        assert await writer.stop(PATIENCE_SECONDS)
+        assert await lagging.stop(PATIENCE_SECONDS)
+    assert "MEETA_SINK_LAG_SHARE" in str(lagging.gone)
+    assert [line["event"] for line in logged if line["log_level"] == "error"] == ["pipe gone, no more is written to it"]
+    assert sink.numbers() == list(range(1, 201))
+    assert (writer.gone, spool.waiting, await spool.read(10)) == (None, 0, [])
+
+
+async def test_a_further_sink_that_holds_up_little_is_waited_for(spool: Spool, sink: MemorySink) -> None:
+    sink.before = failing(20, SinkUnavailable("full"))
+    writer = Writer(spool, sink, settings(**QUICK, **SMALL), name="pipe", may_be_given_up=True)
+    await fill(spool, 10, each=10)
+    writer.start()
+    await sink.until(lambda: len(sink.stored) == 10)
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert writer.gone is None
+
+
+async def test_a_further_sink_that_keeps_up_may_be_given_more_than_its_share_at_once(
+    spool: Spool, sink: MemorySink
+) -> None:
+    writer = Writer(spool, sink, settings(**QUICK, **SMALL), name="pipe", may_be_given_up=True)
+    await fill(spool, 200, each=200)
+    writer.start()
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert (writer.gone, len(sink.stored)) == (None, 200)
+
+
+async def test_the_database_is_never_given_up(spool: Spool, sink: MemorySink) -> None:
+    await fill(spool, 200, each=10)
+    sink.before = failing(20, SinkUnavailable("down"))
+    writer = Writer(spool, sink, settings(**QUICK, **SMALL))
+    writer.start()
+    await sink.until(lambda: len(sink.stored) == 200)
+    assert await writer.stop(PATIENCE_SECONDS)
+    assert writer.gone is None
 
 
 # --- backlogs ------------------------------------------------------------------------------------------------------
