@@ -1,7 +1,7 @@
 """Lanes: what each participant of a capture did when, as intervals. Pure; made from stored events in order.
 
 Times are milliseconds since the capture's start, by the monotonic clock. An interval that was still open when the
-capture ended is closed there.
+capture ended is closed there. Gaps are intervals like others: what lanes show of such a time is what was known before.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Lane(msgspec.Struct):
     hand: list[Interval] = []
 
 
+_CLOCKS_APART_MS = 1000  # the page's clock is put on the recorder's
 _TRACKS = ("present", "audio", "video", "sharing", "speaking", "hand")
 
 # Which interval of its endpoint's lane an event opens or closes.
@@ -64,6 +65,21 @@ _CLOSES = {
     "screen_share.stopped": "sharing",
     "hand.lowered": "hand",
 }
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """An interval in which the capture did not see, or saw only part.
+
+    ``cause`` and ``lost`` are values of `GapCause` and `Lost`. ``is_open``: it goes on, as far as the events reach.
+    """
+
+    start_ms: int
+    end_ms: int
+    cause: str | None
+    lost: str | None
+    evidence: str | None = None
+    missed: int | None = None
+    is_open: bool = False
 
 
 class _Builder:
@@ -140,6 +156,81 @@ def lanes(events: Iterable[StoredEvent]) -> list[Lane]:
         end_ms = max(end_ms, event.monotonic_ms)
         builder.feed(event)
     return builder.finish(end_ms)
+
+
+def gap_of(event: StoredEvent, wall_ms: int) -> Gap | None:
+    """The gap that a ``capture.gap`` tells, of which the wall clock is given; None when its bounds can't be known."""
+    payload = event.payload or {}
+    bounds = [payload.get("from_ms"), payload.get("to_ms")]
+    if None in bounds:  # of an older recorder: only the wall clock, and the event has both
+        bounds = [_elsewhere(event, wall_ms, payload.get(name)) for name in ("from_at", "to_at")]
+    start_ms, end_ms = bounds
+    if not isinstance(start_ms, int) or not isinstance(end_ms, int):
+        return None
+    return Gap(
+        start_ms=start_ms,
+        end_ms=max(start_ms, end_ms),
+        cause=payload.get("cause"),
+        lost=payload.get("lost"),
+        evidence=payload.get("evidence"),
+        missed=payload.get("missed"),
+    )
+
+
+def _elsewhere(event: StoredEvent, wall_ms: int, at_ms: Any) -> int | None:
+    return event.monotonic_ms - (wall_ms - at_ms) if isinstance(at_ms, int) else None
+
+
+# What begins a time without sight, before its gap is told: what it is called, and what is lost then.
+_BLINDS = {
+    "signalling.lost": ("signalling_lost", "everything"),
+    "capture.reconnecting": ("rejoined", "everything"),
+    "bridge_channel.closed": ("bridge_channel_closed", "bridge_only"),
+}
+_ENDS_BLINDNESS = {"bridge_channel.opened": ("bridge_only",), "capture.ended": ("everything", "bridge_only")}
+
+
+def gaps(events: Iterable[tuple[StoredEvent, int]]) -> list[Gap]:
+    """The gaps of one capture's events, given in order of ``seq`` with their wall clock in milliseconds.
+
+    The last ones may be open: signalling, room or bridge channel are lost and not back yet.
+    """
+    found: list[Gap] = []
+    blind: dict[str, Gap] = {}  # by what is lost
+    now_ms = 0
+    for event, wall_ms in events:
+        now_ms = max(now_ms, event.monotonic_ms)
+        if event.type == "capture.gap":
+            gap = gap_of(event, wall_ms)
+            if gap is not None:
+                found.append(gap)
+                blind = {lost: one for lost, one in blind.items() if not _tells(gap, one)}
+        elif event.type in _BLINDS:
+            cause, lost = _BLINDS[event.type]
+            since = _elsewhere(event, wall_ms, (event.payload or {}).get("since_at"))
+            start_ms = min(event.monotonic_ms, since) if since is not None else event.monotonic_ms
+            cause = (event.payload or {}).get("cause") or cause
+            blind.setdefault(lost, Gap(start_ms=start_ms, end_ms=start_ms, cause=cause, lost=lost, is_open=True))
+        for lost in _ENDS_BLINDNESS.get(event.type, ()):
+            blind.pop(lost, None)
+    return found + [msgspec.structs.replace(gap, end_ms=max(gap.start_ms, now_ms)) for gap in blind.values()]
+
+
+def _tells(gap: Gap, blindness: Gap) -> bool:
+    """Is `gap` what became of a time without sight? Without the room there is no bridge channel either."""
+    begins_before = gap.start_ms - _CLOCKS_APART_MS <= blindness.start_ms <= gap.end_ms
+    return begins_before and (gap.lost != "bridge_only" or blindness.lost == "bridge_only")
+
+
+def merged(intervals: Iterable[Interval | Gap]) -> list[Interval]:
+    """The same moments as intervals that don't overlap, in order of time."""
+    found: list[Interval] = []
+    for one in sorted(intervals, key=lambda one: one.start_ms):
+        if found and one.start_ms <= found[-1].end_ms:
+            found[-1] = Interval(found[-1].start_ms, max(found[-1].end_ms, one.end_ms))
+        else:
+            found.append(Interval(one.start_ms, one.end_ms))
+    return found
 
 
 def total_ms(intervals: Iterable[Interval]) -> int:

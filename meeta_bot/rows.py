@@ -104,7 +104,11 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParticipantRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A person in a meeting, all visits together; ``duration_ms`` counts simultaneous visits once."""
+    """A person in a meeting, all visits together; ``duration_ms`` counts simultaneous visits once.
+
+    It is a lower bound unless every arrival and every departure was seen by some capture. ``unseen_ms`` of it lie in
+    gaps of all captures that tell of it.
+    """
 
     person: str
     display_name: str | None
@@ -117,10 +121,16 @@ class ParticipantRow(msgspec.Struct, frozen=True, kw_only=True):
     visits: int
     duration_ms: int
     duration_is_lower_bound: bool
+    arrivals_seen: bool
+    departures_seen: bool
+    unseen_ms: int
 
 
 class VisitRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One participant from join to leave; an open visit counts until its capture last saw anything."""
+    """One participant from join to leave; an open visit counts until its capture last saw anything.
+
+    ``duration_ms`` is a lower bound unless both ends were seen; ``unseen_ms`` of it lie in gaps of the capture.
+    """
 
     capture_id: str
     joined_seq: int
@@ -142,10 +152,16 @@ class VisitRow(msgspec.Struct, frozen=True, kw_only=True):
     present: bool
     duration_ms: int
     duration_is_lower_bound: bool
+    arrival_seen: bool
+    departure_seen: bool
+    unseen_ms: int
 
 
 class GapRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An interval in which a capture could not see, or saw only part."""
+    """An interval in which a capture could not see, or saw only part.
+
+    ``from_ms`` and ``to_ms`` are its bounds on the capture's monotonic clock; None from older recorders.
+    """
 
     capture_id: str
     seq: int
@@ -155,6 +171,8 @@ class GapRow(msgspec.Struct, frozen=True, kw_only=True):
     to_at: datetime | None
     evidence: str | None
     missed: int | None
+    from_ms: int | None
+    to_ms: int | None
 
 
 class QuarantineRow(msgspec.Struct, frozen=True, kw_only=True):

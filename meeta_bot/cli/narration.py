@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from meeta_bot.cli.console import duration, safe_name
+from meeta_bot.lanes import Gap
 
 Payload = dict[str, Any]
 Who = Callable[[str | None], str]  # endpoint id → name
 
+_SHORT_MS = 10_000  # gaps below it are told with a tenth of a second
 _LONGEST_TEXT = 200  # of what was said or written; the whole is in `meeta-bot events`
 
 # What a person reading a meeting does not ask for; `--all` shows it.
@@ -37,6 +39,7 @@ DETAILS = frozenset(
 
 STYLES = {
     "capture": "dim",
+    "signalling": "yellow",
     "conference": "magenta",
     "meeting": "bold magenta",
     "participant": "cyan",
@@ -53,13 +56,19 @@ STYLES = {
     "reaction": "yellow",
 }
 
+_SIGNS = {"closed": "the connection broke", "silent": "nothing arrives from the server any more"}
+
 _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
     "capture.started": lambda p, _who, _name: f"the bot starts for {p.get('room_url', '')}",
     "capture.lobby_waiting": lambda _p, _who, _name: "the bot waits in the lobby",
     "capture.lobby_denied": lambda _p, _who, _name: "the bot was refused in the lobby",
     "capture.kicked": lambda p, _who, name: f"the bot was removed by {name(p.get('actor_endpoint_id'))}",
     "capture.error": lambda p, _who, _name: f"the bot had a problem in {p.get('where')}: {p.get('message')}",
-    "capture.gap": lambda p, _who, _name: _gap(p),
+    "capture.gap": lambda p, _who, _name: f"COULD NOT SEE for an unknown time: {cause_words(p.get('cause'))}",
+    "capture.reconnecting": lambda p, _who, _name: (
+        f"the bot lost the room and tries to get back: {cause_words(p.get('cause'))}{_detail(p.get('detail'))}"
+    ),
+    "capture.clock_jumped": lambda p, _who, _name: _jump(p.get("jump_ms")),
     "capture.ended": lambda p, _who, _name: f"the bot ends: {_words(p.get('reason'))}{_detail(p.get('detail'))}",
     "conference.joined": lambda p, _who, _name: f"the bot is in the room, {p.get('roster_size')} there before",
     "conference.left": lambda _p, _who, _name: "the bot left the room",
@@ -68,6 +77,10 @@ _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
     "conference.lock_changed": lambda p, _who, _name: "room locked" if p.get("locked") else "room unlocked",
     "lobby.enabled": lambda _p, _who, _name: "lobby switched on",
     "lobby.disabled": lambda _p, _who, _name: "lobby switched off",
+    "signalling.lost": lambda p, _who, _name: f"signalling lost: {_SIGNS.get(str(p.get('evidence')), 'no sign of it')}",
+    "signalling.restored": lambda p, _who, _name: (
+        f"signalling is back{_after(p.get('down_ms'))}: what was sent meanwhile comes late"
+    ),
     "connection.failed": lambda p, _who, _name: f"signalling failed: {p.get('error')}",
     "connection.interrupted": lambda _p, _who, _name: "the bot's media path broke",
     "connection.restored": lambda p, _who, _name: f"the bot's media path is back after {duration(p.get('down_ms'))}",
@@ -100,6 +113,46 @@ _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
     "chat.private_message": lambda p, who, _name: f"{_writer(p, who)} to the bot: {_quoted(p.get('text'))}",
     "reaction.sent": lambda p, who, _name: f"{who} reacted: {', '.join(map(safe_name, p.get('reactions') or []))}",
 }
+
+
+_CAUSES = {
+    "not_admitted": "the bot had not been let in",
+    "late_join": "the bot came later than others",
+    "signalling_lost": "signalling was lost",
+    "signalling_resumed": "signalling was interrupted",
+    "rejoined": "the bot had to join anew",
+    "page_crashed": "its page crashed",
+    "page_hung": "its page hung",
+    "browser_crashed": "its browser crashed",
+    "process_killed": "its process was killed",
+    "host_suspended": "the machine or the process was suspended",
+    "bridge_channel_closed": "the bridge channel was closed",
+    "page_buffer_overflow": "more came than its page could hold",
+    "spool_full": "the disk was full",
+    "spool_damaged": "the disk or the spool on it was damaged",
+    "moved_worker": "another process took over",
+}
+_LOST = {
+    "everything": ("COULD NOT SEE", "what happened then is unknown"),
+    "bridge_only": ("COULD NOT HEAR", "who spoke then is unknown"),
+    "nothing": ("WAS DELAYED", "nothing was lost"),
+}
+
+
+def cause_words(cause: Any) -> str:
+    """Why the bot did not see, for a person."""
+    return _CAUSES.get(str(cause)) or _words(cause)
+
+
+def gap_sentence(gap: Gap, moment: Callable[[int], str]) -> str:
+    """What a gap means, for a person; `moment` writes milliseconds since the capture's start."""
+    did, means = _LOST.get(str(gap.lost), _LOST["everything"])
+    missed = f", {gap.missed} messages were lost" if gap.missed else ""
+    evidence = f" ({safe_name(gap.evidence, _LONGEST_TEXT)})" if gap.evidence else ""
+    bounds = f"since {moment(gap.start_ms)}" if gap.is_open else f"{moment(gap.start_ms)} to {moment(gap.end_ms)}"
+    length_ms = gap.end_ms - gap.start_ms
+    length = duration(length_ms) if length_ms >= _SHORT_MS else f"{length_ms / 1000:.1f} s"
+    return f"{did} for {length}, {bounds}: {cause_words(gap.cause)}; {means}{missed}{evidence}"
 
 
 def sentence(event_type: str, payload: Payload | None, endpoint_id: str | None, name: Who) -> str:
@@ -135,6 +188,9 @@ def _kind(payload: Payload) -> str:
 
 
 def _left(payload: Payload) -> str:
+    if payload.get("cause") == "unseen":
+        known = payload.get("duration_ms")
+        return "was gone" + (f" after {duration(known)} or more" if isinstance(known, int | float) else "")
     words = {"kicked": "was removed", "replaced": "was replaced by another device"}
     return words.get(payload.get("cause", ""), "left") + _after(payload.get("duration_ms"))
 
@@ -159,11 +215,10 @@ def _writer(payload: Payload, who: str) -> str:
     return safe_name(payload.get("display_name")) or who
 
 
-def _gap(payload: Payload) -> str:
-    start, end = payload.get("from_at"), payload.get("to_at")
-    length = duration(end - start) if isinstance(start, int) and isinstance(end, int) else "an unknown time"
-    lost = "" if payload.get("lost") == "everything" else f", lost: {_words(payload.get('lost'))}"
-    return f"COULD NOT SEE for {length}: {_words(payload.get('cause'))}{lost}"
+def _jump(milliseconds: Any) -> str:
+    if not isinstance(milliseconds, int | float):
+        return "this machine's clock was set"
+    return f"this machine's clock was set {'back' if milliseconds < 0 else 'forward'} by {duration(abs(milliseconds))}"
 
 
 def _fields(payload: Payload) -> str:

@@ -9,6 +9,8 @@ from meeta_bot.cli import console, reading
 from meeta_bot.queries import Reader
 from meeta_bot.rows import ParticipantRow, iso
 
+_SHORTEST_TOLD_MS = 1000  # less shows as 0:00
+
 
 def participants(
     meeting: console.Which = "latest",
@@ -18,7 +20,9 @@ def participants(
 ) -> None:
     """Show who was in a meeting, when they came and went, and for how long they stayed.
 
-    A duration with ≥ is a lower bound: the arrival or the departure was not seen.
+    A duration with ≥ is a lower bound: the arrival or the departure was not seen. It was before or after the bot was
+    there, or in a gap. Time within a duration in which every bot was blind is told, too: they were there before and
+    after it.
 
     Example:
 
@@ -52,14 +56,19 @@ def document(row: ParticipantRow) -> dict[str, object]:
         "visits": row.visits,
         "duration_ms": row.duration_ms,
         "duration_is_lower_bound": row.duration_is_lower_bound,
+        "arrivals_seen": row.arrivals_seen,
+        "departures_seen": row.departures_seen,
+        "unseen_ms": row.unseen_ms,
     }
 
 
 def _table(rows: list[ParticipantRow]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("participant", "kind", "came", "went", "duration", "visits"):
+    doubts = [_unseen(row) for row in rows]
+    headings = ["participant", "kind", "came", "went", "duration", "visits", *(["not seen"] if any(doubts) else [])]
+    for heading in headings:
         table.add_column(heading, justify="right" if heading in ("duration", "visits") else "left", no_wrap=True)
-    for row in rows:
+    for row, doubt in zip(rows, doubts, strict=True):
         bound = "≥ " if row.duration_is_lower_bound else ""
         table.add_row(
             Text(console.safe_name(row.display_name) or console.safe_name(row.endpoint_ids[0]), style="bold"),
@@ -68,5 +77,16 @@ def _table(rows: list[ParticipantRow]) -> Table:
             Text("still there" if row.present else console.local_time(row.last_seen_at, "%H:%M:%S")),
             Text(f"{bound}{console.duration(row.duration_ms)}"),
             Text(str(row.visits)),
+            *([Text(doubt, style="yellow")] if any(doubts) else []),
         )
     return table
+
+
+def _unseen(row: ParticipantRow) -> str:
+    """What of somebody's time nobody saw: why a duration is a lower bound, and what lies in gaps."""
+    parts = [] if row.arrivals_seen else ["arrival"]
+    if not row.departures_seen and not row.present:
+        parts.append("departure")
+    if row.unseen_ms >= _SHORTEST_TOLD_MS:
+        parts.append(f"{console.duration(row.unseen_ms)} in between")
+    return ", ".join(parts)

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from meeta_bot import logs
 from meeta_bot.cli import console
-from meeta_bot.recorder import Phase, Recorder
+from meeta_bot.phases import Phase
+from meeta_bot.recorder import Recorder
 from meeta_bot.worker import Worker
 
 REFRESHES_PER_SECOND = 4  # as often as a person can follow

@@ -15,13 +15,16 @@ from meeta_bot.cli import console, narration, reading
 from meeta_bot.cli.meetings import document as meeting_document
 from meeta_bot.cli.meetings import length_ms, state_text
 from meeta_bot.cli.reading import ToldEvent, told
-from meeta_bot.lanes import Interval, Lane, lanes
+from meeta_bot.lanes import Gap, Interval, Lane, gap_of, gaps, lanes, merged, total_ms
 from meeta_bot.queries import Reader
-from meeta_bot.rows import CaptureRow, MeetingRow, event_document
+from meeta_bot.rows import CaptureRow, MeetingRow, event_document, milliseconds
 
 _NAME_WIDTH = 18
 _TICK_WIDTH = 10  # columns between two times on the scale; "1:02:03" fits with room
+_LOUD = {"capture.gap": "bold yellow", "capture.reconnecting": "yellow", "capture.clock_jumped": "yellow"}
 _STEPS_MS = [seconds * 1000 for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)]
+# Gaps before the bot saw anybody: no lane has begun.
+_BEFORE_ALL = ("late_join", "not_admitted")
 
 
 class _Story(msgspec.Struct, frozen=True):
@@ -29,6 +32,7 @@ class _Story(msgspec.Struct, frozen=True):
     capture: CaptureRow
     events: list[ToldEvent]
     lanes: list[Lane]
+    gaps: list[Gap]
 
 
 def timeline(
@@ -41,6 +45,7 @@ def timeline(
     """Tell a meeting: a lane for each participant, then what happened when.
 
     Times count from the start of the capture. Where several captures saw the meeting, the fullest one is told.
+    When the bot could not see is told, too: what changed meanwhile has the bounds of the gap.
 
     Examples:
 
@@ -63,7 +68,8 @@ async def _story(reader: Reader, which: str) -> _Story:
     captures = await reader.captures(meeting.capture_ids)
     capture = max(captures, key=lambda row: row.event_count)
     events = [told(row) async for row in reader.all_events([capture.capture_id])]
-    return _Story(meeting, capture, events, lanes(events))
+    found = gaps((event, milliseconds(event.row.occurred_at)) for event in events)
+    return _Story(meeting, capture, events, lanes(events), found)
 
 
 def _print_json(story: _Story) -> None:
@@ -72,6 +78,7 @@ def _print_json(story: _Story) -> None:
             "meeting": meeting_document(story.meeting),
             "capture_id": story.capture.capture_id,
             "lanes": msgspec.to_builtins(story.lanes),
+            "gaps": msgspec.to_builtins(story.gaps),
             "events": [event_document(event.row) for event in story.events],
         }
     )
@@ -95,7 +102,19 @@ def _print_head(out: Console, story: _Story) -> None:
     if len(meeting.capture_ids) > 1:
         count = len(meeting.capture_ids)
         out.print(Text(f"seen by {count} captures; this is {story.capture.capture_id}", style="dim"))
+    if blindness := " · ".join(_blindness(story.gaps)):
+        out.print(Text(blindness, style="bold yellow"))
     out.print()
+
+
+def _blindness(found: list[Gap]) -> Iterator[str]:
+    """How long the bot did not see, and how long it did not hear."""
+    for lost, what in (("everything", "could not see"), ("bridge_only", "could not hear who spoke")):
+        some = [gap for gap in found if gap.lost == lost and gap.cause not in _BEFORE_ALL]
+        if some:
+            still = ", and still can't" if any(gap.is_open for gap in some) else ""
+            many = f"in {len(some)} gap{'s' * (len(some) != 1)}"
+            yield f"{what} for {console.duration(total_ms(merged(some)))} {many}{still}"
 
 
 # --- lanes --------------------------------------------------------------------------------------------------------
@@ -108,16 +127,19 @@ def _print_lanes(out: Console, story: _Story) -> None:
     end = max(begin + 1, *(interval.end_ms for lane in story.lanes for interval in lane.present))
     columns = max(20, min(out.width, 160) - _NAME_WIDTH - 2)
     out.print(_scale(begin, end, columns), no_wrap=True)
+    dark = _Dark(_hidden(story.gaps, "everything"), _hidden(story.gaps, "bridge_only"))
     for lane in sorted(story.lanes, key=lambda lane: lane.kind not in ("human", "phone")):
         name = set_cell_size(console.safe_name(lane.name) or console.safe_name(lane.endpoint_id), _NAME_WIDTH)
         row = Text(f"{name} ", style="bold" if lane.kind == "human" else "dim")
-        out.print(row.append_text(_bar(lane, begin, end, columns)), no_wrap=True)
+        out.print(row.append_text(_bar(lane, dark, begin, end, columns)), no_wrap=True)
     legend = Text(" " * (_NAME_WIDTH + 1))
     for sign, style, meaning in (
         ("█", "bold green", "speaks"),
         ("━", "green", "microphone open"),
         ("─", "dim", "muted"),
         ("▓", "blue", "shares a screen"),
+        *([("░", "yellow", "could not see")] if dark.blind else []),
+        *([("╌", "yellow", "could not hear who spoke")] if dark.deaf else []),
     ):
         legend.append(sign * 2, style=style).append(f" {meaning}   ", style="dim")
     out.print(legend, no_wrap=True)
@@ -137,26 +159,42 @@ def _scale(begin: int, end: int, columns: int) -> Text:
     return Text(" " * (_NAME_WIDTH + 1) + "".join(scale).rstrip(), style="dim")
 
 
-def _bar(lane: Lane, begin: int, end: int, columns: int) -> Text:
+class _Dark(msgspec.Struct, frozen=True):
+    """When the bot saw nothing, and when it did not hear who spoke."""
+
+    blind: list[Interval]
+    deaf: list[Interval]
+
+
+def _hidden(found: list[Gap], lost: str) -> list[Interval]:
+    return merged(gap for gap in found if gap.lost == lost and gap.cause not in _BEFORE_ALL)
+
+
+def _bar(lane: Lane, dark: _Dark, begin: int, end: int, columns: int) -> Text:
     bar = Text()
     for column in range(columns):
         start = begin + (end - begin) * column / columns
         stop = begin + (end - begin) * (column + 1) / columns
-        bar.append_text(_cell(lane, start, stop))
+        bar.append_text(_cell(lane, dark, start, stop))
     return bar
 
 
-def _cell(lane: Lane, start: float, stop: float) -> Text:
+def _cell(lane: Lane, dark: _Dark, start: float, stop: float) -> Text:
     def within(intervals: list[Interval]) -> bool:
         return any(interval.start_ms < stop and interval.end_ms > start for interval in intervals)
 
+    if within(dark.blind):  # in every lane: who was not there before and after may have been in between
+        return Text("░", style="yellow")
     if not within(lane.present):
         return Text(" ")
     sharing = within(lane.sharing)
-    if within(lane.speaking):
+    is_deaf = within(dark.deaf)
+    if within(lane.speaking) and not is_deaf:
         return Text("█", style="bold blue" if sharing else "bold green")
     if sharing:
         return Text("▓", style="blue")
+    if is_deaf:
+        return Text("╍" if within(lane.audio) else "╌", style="yellow")
     return Text("━", style="green") if within(lane.audio) else Text("─", style="dim")
 
 
@@ -171,24 +209,37 @@ def _print_events(out: Console, story: _Story, *, everything: bool) -> None:
 
 def _lines(events: list[ToldEvent], own: str | None, *, everything: bool) -> Iterator[Text]:
     names: dict[str, str] = {}
+    last_gap: Gap | None = None
     for event in events:
         _learn_name(names, event)
+        gap = gap_of(event, milliseconds(event.row.occurred_at)) if event.type == "capture.gap" else None
+        if gap is not None and gap.lost == "everything":
+            last_gap = gap
         if not everything and _is_detail(event, own):
             continue
         words = narration.sentence(event.type, event.payload, event.endpoint_id, lambda who: _name(names, who, own))
-        style = "bold yellow" if event.type == "capture.gap" else narration.STYLES.get(event.type.split(".")[0], "")
+        if gap is not None:
+            words = narration.gap_sentence(gap, _moment)
+        style = _LOUD.get(event.type) or narration.STYLES.get(event.type.split(".")[0], "")
         line = Text(f"{_moment(event.monotonic_ms):>10}  ", style="dim").append(words, style=style)
         if event.row.initial and event.type != "chat.message":
             line.append("  (from the start)", style="dim")
         if event.row.inferred:
-            line.append("  (inferred after a gap)", style="dim")
+            line.append(f"  ({_bounds(last_gap)})", style="yellow")
         yield line
+
+
+def _bounds(gap: Gap | None) -> str:
+    """When something happened that was found after a gap."""
+    return "inferred" if gap is None else f"between {_moment(gap.start_ms)} and {_moment(gap.end_ms)}"
 
 
 def _is_detail(event: ToldEvent, own: str | None) -> bool:
     payload = event.payload or {}
     if event.type in narration.DETAILS or payload.get("is_interim"):
         return True
+    if event.type == "capture.reconnecting":
+        return bool(payload.get("attempt", 1) != 1)  # one line an outage
     if event.type in ("audio.muted", "video.muted"):
         return event.row.initial  # everybody comes in like that, then opens what is wanted
     if event.type == "meeting.started":
@@ -209,4 +260,5 @@ def _name(names: dict[str, str], endpoint_id: str | None, own: str | None) -> st
 
 
 def _moment(milliseconds: int) -> str:
-    return f"{console.duration(milliseconds)}.{milliseconds % 1000 // 100}"
+    sign, away = ("-", -milliseconds) if milliseconds < 0 else ("", milliseconds)
+    return f"{sign}{console.duration(away)}.{away % 1000 // 100}"

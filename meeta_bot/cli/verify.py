@@ -19,10 +19,12 @@ from rich.text import Text
 from meeta_bot import logs, migrations, queries
 from meeta_bot.cli import console, reading
 from meeta_bot.cli.database import DatabaseAccess
-from meeta_bot.errors import UsageError
+from meeta_bot.errors import SpoolError, UsageError
 from meeta_bot.queries import LATEST, Reader
 from meeta_bot.settings import Settings, load
-from meeta_bot.verify import Check, Verdict, knows, stored_captures, stray_meetings, verdicts
+from meeta_bot.spool_look import look
+from meeta_bot.verify import Check, Spooled, Verdict, knows, stored_captures, stray_meetings, verdicts
+from meeta_bot.worker import spool_root
 
 EXIT_REFUTED = 1
 MOST_PROCESSES = 8  # that are started unasked; each has a connection, and a server has a hundred
@@ -81,9 +83,13 @@ def verify(
     Changes nothing. Exits with 1 when something is refuted. For each capture:
     numbers run from 1 without a hole; each payload fits its commitment and
     each digest follows from the one before, up to the head; the books in the
-    recorder's heartbeats agree with what is stored; captures, meetings, visits
-    and gaps are what the events give; silences are told as gaps; beginning and
-    end are in place.
+    recorder's heartbeats and in its end say of every message what became of it,
+    and agree with what is stored; captures, meetings, visits and gaps are what
+    the events give; silences, and whatever else the recorder says that it lost,
+    are told as gaps; beginning and end are in place.
+
+    What waits in a spool of this machine is not missing: how many events do is
+    said.
 
     A payload that was erased together with its salt leaves its commitment, so
     the chain still holds; how many are erased is said. What PostgreSQL refused
@@ -138,7 +144,13 @@ async def _run(settings: Settings, options: _Options) -> _Tally:
             processes = settings.verify_processes or min(MOST_PROCESSES, max(1, (os.cpu_count() or 1) // 2))
         with _progress(scope.events, settings.verify_chunk_events) as advance:
             found = verdicts(
-                database.url, settings, scope.capture_ids, processes=processes, expect=options.expect, advance=advance
+                database.url,
+                settings,
+                scope.capture_ids,
+                processes=processes,
+                expect=options.expect,
+                spooled=_spooled(settings),
+                advance=advance,
             )
             async for verdict in found:
                 _tell(verdict, tally, as_json=options.as_json)
@@ -148,6 +160,20 @@ async def _run(settings: Settings, options: _Options) -> _Tally:
     if not options.as_json:
         console.out().print(_summary(tally), soft_wrap=True)
     return tally
+
+
+def _spooled(settings: Settings) -> dict[str, Spooled]:
+    """What lies in the spools of this machine; nothing where there are none, or they can't be looked into."""
+    try:
+        spools = look(spool_root(settings))
+    except SpoolError:
+        return {}
+    captures = [capture for spool in spools for capture in spool.captures]
+    return {
+        capture.capture_id: Spooled(capture.last_seq, capture.waiting)
+        for capture in captures
+        if capture.last_seq is not None
+    }
 
 
 async def _scope(url: str, settings: Settings, options: _Options) -> _Scope:

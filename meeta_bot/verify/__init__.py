@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from meeta_bot import database, sqlfiles
 from meeta_bot.rows import milliseconds
@@ -25,22 +27,24 @@ from meeta_bot.settings import Settings
 from meeta_bot.verify import examine, workers
 from meeta_bot.verify.examine import Chain, Look, Part, Seen
 from meeta_bot.verify.life import MISSED_HEARTBEATS
-from meeta_bot.verify.links import Span
+from meeta_bot.verify.links import REMOVED, Span
 from meeta_bot.verify.verdict import (
     CHAIN,
     CHECKS,
+    DAMAGED_HINT,
     NUMBERS,
     PROJECTIONS,
     REBUILD_HINT,
     Check,
     Problem,
+    Spooled,
     Verdict,
     checks_of,
     first_bad_seq,
 )
 from meeta_bot.verify.workers import Workers
 
-__all__ = ["CHECKS", "Check", "Verdict", "knows", "stored_captures", "stray_meetings", "verdicts"]
+__all__ = ["CHECKS", "Check", "Spooled", "Verdict", "knows", "stored_captures", "stray_meetings", "verdicts"]
 
 CAPTURES_AT_ONCE = 2  # under way for each process: one that is worked on, one that waits
 
@@ -96,12 +100,14 @@ async def verdicts(
     processes: int = 1,
     expect: bytes | None = None,
     now: datetime | None = None,
+    spooled: Mapping[str, Spooled] | None = None,
     advance: Advance = lambda _: None,
 ) -> AsyncIterator[Verdict]:
     """Verdicts on captures, in the order in which they are named.
 
     `processes` do the work; for 1 this one does. `expect` is the digest (32 bytes) that each must have as its head.
-    `now` (None: this moment) decides between ``recording`` and ``lost``. `advance` is told numbers of events done.
+    `now` (None: this moment) decides between ``recording`` and ``lost``. `spooled` are captures that wait in spools,
+    as those were before: what has not been delivered is not missing. `advance` is told numbers of events done.
 
     :raises DatabaseError: PostgreSQL refused, or does not answer.
     """
@@ -112,10 +118,11 @@ async def verdicts(
         try:
             for capture_id in capture_ids:
                 if len(under_way) >= CAPTURES_AT_ONCE * processes:
-                    yield await under_way.popleft()
-                under_way.append(asyncio.create_task(_capture(crew, settings, capture_id, expect, moment, advance)))
+                    yield _with_spool(await under_way.popleft(), spooled or {})
+                work = _capture(crew, settings, capture_id, expect, moment, advance)
+                under_way.append(asyncio.create_task(work))
             while under_way:
-                yield await under_way.popleft()
+                yield _with_spool(await under_way.popleft(), spooled or {})
         finally:
             for task in under_way:
                 task.cancel()
@@ -168,7 +175,7 @@ def _verdict(capture_id: str, seen: Seen, chain: Chain, now: int, interval_ms: i
     if seen.life is not None:
         seen.life.check_silences(chain.spans)
     problems = examine.unfinished(seen)
-    problems[NUMBERS] = _first(chain.hole, problems[NUMBERS])
+    problems[NUMBERS] = _first(_told_hole(seen, chain.hole), problems[NUMBERS])
     problems[CHAIN] = _first(chain.break_, problems.get(CHAIN))
     state = _state(seen, now, interval_ms)
     notes = [*seen.notes, *(seen.life.notes if seen.life is not None else ())]
@@ -191,6 +198,33 @@ def _verdict(capture_id: str, seen: Seen, chain: Chain, now: int, interval_ms: i
     )
 
 
+def _with_spool(verdict: Verdict, spooled: Mapping[str, Spooled]) -> Verdict:
+    """`verdict`, with what is known of events that wait to be delivered."""
+    waits = spooled.get(verdict.capture_id or "")
+    if waits is None or not waits.waiting or waits.last_seq <= verdict.events:
+        return verdict
+    many = f"{waits.waiting} events wait" if waits.waiting != 1 else "1 event waits"
+    note = f"{many} in the spool of this machine: its recorder delivers them, or `meeta-bot spool flush`"
+    changes: dict[str, Any] = {"notes": [*verdict.notes, note]}
+    if verdict.state == "missing" and waits.waiting == waits.last_seq:
+        checks = {**verdict.checks, NUMBERS: Check(ok=True)}
+        changes |= {"state": "spooled", "checks": checks, "first_bad_seq": first_bad_seq(checks)}
+        changes["verified"] = all(check.ok for check in checks.values())
+    return msgspec.structs.replace(verdict, **changes)
+
+
+def _told_hole(seen: Seen, hole: Problem | None) -> Problem | None:
+    """A hole stays one when it is known where it comes from; but then that is said."""
+    damage = None if hole is None or hole.seq is None or seen.life is None else seen.life.damage_after(hole.seq)
+    if hole is None or damage is None:
+        return hole
+    seq, missed = damage
+    many = f"{missed} events were" if missed != 1 else "1 event was"
+    return Problem(
+        f"{hole.text.removesuffix(REMOVED)}: {many} lost with a damaged spool, says event {seq}", hole.seq, DAMAGED_HINT
+    )
+
+
 def _first(one: Problem | None, other: Problem | None) -> Problem | None:
     """The one with the smaller number."""
     if one is None or other is None:
@@ -203,6 +237,7 @@ def _state(seen: Seen, now: int, interval_ms: int) -> str:
         return "missing"
     if seen.life.has_ended:
         return "ended"
+    interval_ms = seen.life.told_interval_ms or interval_ms
     is_lost = seen.alive_at is not None and seen.alive_at < now - MISSED_HEARTBEATS * interval_ms
     return "lost" if is_lost else "recording"
 

@@ -13,7 +13,8 @@ import msgspec
 
 from meeta_bot import database, sqlfiles
 from meeta_bot.settings import Settings
-from meeta_bot.verify.life import Life, LifeEvent
+from meeta_bot.verify.ledger import LifeEvent
+from meeta_bot.verify.life import Life
 from meeta_bot.verify.links import EPOCH_2000_MS, Links, Span, StoredEvent
 from meeta_bot.verify.verdict import (
     ALTERED_HINT,

@@ -22,6 +22,7 @@ from meeta_bot.rows import EARLIEST_MS, LATEST_MS
 from meeta_bot.verify.verdict import ALTERED_HINT, Problem
 
 MOST_SPANS = 1000  # of one chunk; a recorder that falls silent more often than this within so many events is none
+REMOVED = ": removed, or given another number"
 EPOCH_2000_MS = 946_684_800_000  # PostgreSQL counts its microseconds from there
 _UNREADABLE = "\0"  # in no text that was sealed, so that the commitment is another
 _LARGEST_MOMENT = 2**53  # of a placeholder; larger ones may have been put into range
@@ -155,7 +156,7 @@ def _hole(found: int, expected: int) -> Problem:
     if found < expected:
         return Problem(f"event {found} is there, though numbers begin with 1: it was added", found, ALTERED_HINT)
     many = f"events {expected} to {found - 1} are" if found - 1 > expected else f"event {expected} is"
-    return Problem(f"{many} not there: removed, or given another number", expected, ALTERED_HINT)
+    return Problem(f"{many} not there{REMOVED}", expected, ALTERED_HINT)
 
 
 def _payload_problem(row: StoredEvent) -> str | None:

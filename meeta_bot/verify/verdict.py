@@ -9,6 +9,7 @@ PROJECTIONS, GAPS, ENDS = "projections", "gaps", "ends"
 CHECKS = (NUMBERS, CHAIN, HEAD, BOOKS, PROJECTIONS, GAPS, ENDS)
 
 ALTERED_HINT = "restore it from a backup or a file of `record --jsonl`; the chain shows whether that is the same"
+DAMAGED_HINT = "they are gone, unless a file of `record --jsonl` has them"
 REBUILD_HINT = "the events are the truth: `meeta-bot db rebuild` derives these tables anew"
 
 
@@ -29,10 +30,18 @@ class Check(msgspec.Struct, frozen=True):
     hint: str | None = None
 
 
+class Spooled(msgspec.Struct, frozen=True):
+    """A capture in a spool that can be looked into: the last number that was given, and how many events wait."""
+
+    last_seq: int
+    waiting: int
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What was found out about a capture, or about a meeting that no capture names (then `capture_id` is None).
 
-    `state` is ``recording``, ``ended`` or ``lost``, and ``missing`` when no event is stored. `head` is the digest of
+    `state` is ``recording``, ``ended`` or ``lost``, and ``missing`` when no event is stored, or ``spooled`` when they
+    are known to wait elsewhere. `head` is the digest of
     the last event, hexadecimal. `erased` and `quarantined` count events whose payload is gone or waits in quarantine.
     `notes` are no refutations.
     """

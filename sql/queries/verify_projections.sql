@@ -26,7 +26,8 @@ WITH named AS (
 ), gap AS (
     SELECT capture_id, seq, payload->>'cause' AS cause, payload->>'lost' AS lost,
         meeta.moment(payload->'from_at') AS from_at, meeta.moment(payload->'to_at') AS to_at,
-        payload->>'evidence' AS evidence, meeta.whole(payload->'missed') AS missed
+        payload->>'evidence' AS evidence, meeta.whole(payload->'missed') AS missed,
+        meeta.whole(payload->'from_ms') AS from_ms, meeta.whole(payload->'to_ms') AS to_ms
     FROM meeta.events
     WHERE capture_id = $1 AND type = 'capture.gap' AND payload IS NOT NULL
 ), capture AS MATERIALIZED (

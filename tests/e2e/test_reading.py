@@ -18,7 +18,22 @@ from typing import Any
 import jsonschema
 import pytest
 
-from meeta_bot.events import ChatMessage, SealedEvent, json_schema
+from meeta_bot.events import (
+    AudioUnmuted,
+    CaptureClockJumped,
+    CaptureGap,
+    CaptureReconnecting,
+    ChatMessage,
+    DominantSpeakerChanged,
+    Event,
+    GapCause,
+    LeftCause,
+    Lost,
+    ParticipantLeft,
+    SealedEvent,
+    SignallingLost,
+    json_schema,
+)
 from tests.e2e.recorder_process import EXIT_TIMEOUT, LOG_TIMEOUT, run
 from tests.e2e.terminal import run_on_terminal
 from tests.postgres.samples import (
@@ -191,6 +206,122 @@ async def test_hostile_names_harm_no_terminal_and_can_be_asked_for(newest_databa
         options = (f"--participant={name}", "--type=participant.joined", "--json", "--database-url", newest_database)
         code, out, _ = await run("events", MEETING, *options)
         assert [document["payload"]["display_name"] for document in lines(out)] == [name]
+
+
+# --- gaps ---------------------------------------------------------------------------------------------------------
+
+
+def told_gap(begin: int, end: int, cause: GapCause, lost: Lost = Lost.EVERYTHING, **more: Any) -> Event:
+    """A gap with both clocks that is told when it ends."""
+    bounds: dict[str, Any] = {"from_at": BEGAN_MS + begin, "to_at": BEGAN_MS + end, "from_ms": begin, "to_ms": end}
+    return happening(CaptureGap(cause=cause, lost=lost, **bounds, **more), end)
+
+
+def outage() -> list[Event]:
+    """Three minutes of which one was not seen: Ada stays, Grace goes, Edsger comes; then nobody hears who speaks."""
+    return [
+        started(),
+        identified(1),
+        joined(1000, "a1", "Ada"),
+        joined(1000, "b2", "Grace"),
+        happening(AudioUnmuted(), 2000, "a1"),
+        happening(DominantSpeakerChanged(), 3000, "a1"),
+        happening(SignallingLost(since_at=BEGAN_MS + 30_000, evidence="silent"), 45_000),
+        happening(CaptureReconnecting(cause=GapCause.SIGNALLING_LOST), 60_000),
+        happening(CaptureReconnecting(cause=GapCause.SIGNALLING_LOST, attempt=2), 61_000),
+        told_gap(30_000, 90_500, GapCause.REJOINED, evidence="last stanza"),
+        joined(90_500, "c3", "Edsger", inferred=True),
+        happening(ParticipantLeft(cause=LeftCause.UNSEEN, duration_ms=29_000), 30_000, "b2", inferred=True),
+        told_gap(120_000, 150_000, GapCause.BRIDGE_CHANNEL_CLOSED, Lost.BRIDGE_ONLY),
+        happening(CaptureClockJumped(jump_ms=-60_000), 160_000),
+        left(180_000, "a1"),
+        left(180_000, "c3"),
+        ended(181_000),
+    ]
+
+
+async def test_a_timeline_shows_gaps_as_plainly_as_events(newest_database: str) -> None:
+    await write(newest_database, seal_all(outage()))
+    code, out, err = await run("timeline", "--database-url", newest_database)
+    assert (code, err) == (0, "")
+    told = [line.strip() for line in out.splitlines()]
+    assert "could not see for 1:00 in 1 gap · could not hear who spoke for 0:30 in 1 gap" in told
+    for line in (
+        "0:45.0  signalling lost: nothing arrives from the server any more",
+        "1:00.0  the bot lost the room and tries to get back: signalling was lost",
+        "1:30.5  COULD NOT SEE for 1:00, 0:30.0 to 1:30.5: the bot had to join anew; what happened then is unknown"
+        " (last stanza)",
+        "1:30.5  Edsger joined  (between 0:30.0 and 1:30.5)",
+        "0:30.0  Grace was gone after 0:29 or more  (between 0:30.0 and 1:30.5)",
+        "2:30.0  COULD NOT HEAR for 0:30, 2:00.0 to 2:30.0: the bridge channel was closed; who spoke then is unknown",
+        "2:40.0  this machine's clock was set back by 1:00",
+    ):
+        assert line in told, line
+    assert sum("tries to get back" in line for line in told) == 1
+    code, out, _ = await run("timeline", "--all", "--database-url", newest_database)
+    assert out.count("tries to get back") == 2
+
+
+async def test_lanes_are_dark_where_nobody_saw_and_half_dark_where_nobody_heard(newest_database: str) -> None:
+    await write(newest_database, seal_all(outage()))
+    _, out, _ = await run("timeline", "--database-url", newest_database)
+    lanes = {name: line[19:] for line in out.splitlines() if (name := line[:18].strip()) in ("Ada", "Grace", "Edsger")}
+    assert "░ could not see" in out
+    assert "╌ could not hear who spoke" in out
+    dark = {name: [column for column, sign in enumerate(lane) if sign == "░"] for name, lane in lanes.items()}
+    assert dark["Ada"] == dark["Grace"] == dark["Edsger"]
+    assert len(dark["Ada"]) > len(lanes["Ada"]) / 4
+    assert set(lanes["Ada"]) == set("━█░╍")  # she opened the microphone, spoke, was not seen, was not heard
+    assert set(lanes["Grace"].strip()) == set("─░")
+    assert set(lanes["Edsger"].strip()) == set("░─╌")
+
+    await write(newest_database, seal_all([started("sound"), identified(1, OTHER_MEETING), joined(1, "a"), ended(2)]))
+    _, out, _ = await run("timeline", "sound", "--database-url", newest_database)
+    assert "could not" not in out
+
+
+async def test_a_running_outage_is_told_before_its_gap_is(newest_database: str) -> None:
+    await write(newest_database, seal_all(outage()[:7]))
+    _, out, _ = await run("timeline", "--database-url", newest_database)
+    assert "could not see for 0:15 in 1 gap, and still can't" in out
+    assert "░" in out
+
+
+async def test_programs_get_gaps_and_what_was_not_seen(newest_database: str) -> None:
+    await write(newest_database, seal_all(outage()))
+    _, out, _ = await run("timeline", "--json", "--database-url", newest_database)
+    document = json.loads(out)
+    assert [(gap["start_ms"], gap["end_ms"], gap["cause"], gap["lost"]) for gap in document["gaps"]] == [
+        (30_000, 90_500, "rejoined", "everything"),
+        (120_000, 150_000, "bridge_channel_closed", "bridge_only"),
+    ]
+    assert [event["seq"] for event in document["events"] if event["inferred"]] == [11, 12]
+    code, out, err = await run("participants", "--json", "--database-url", newest_database)
+    assert (code, err) == (0, "")
+    names = ("display_name", "duration_ms", "duration_is_lower_bound", "arrivals_seen", "departures_seen", "unseen_ms")
+    assert [tuple(document[name] for name in names) for document in lines(out)] == [
+        ("Ada", 179_000, False, True, True, 60_500),
+        ("Grace", 29_000, True, True, False, 0),
+        ("Edsger", 89_500, True, False, True, 0),
+    ]
+
+
+async def test_participants_say_why_a_duration_is_a_lower_bound(newest_database: str) -> None:
+    await write(newest_database, seal_all(outage()))
+    _, out, _ = await run("participants", "--database-url", newest_database)
+    heading, *rows = [line.split() for line in out.splitlines()]
+    assert heading[-2:] == ["not", "seen"]
+    assert [[row[0], *row[4:]] for row in rows] == [
+        ["Ada", "2:59", "1", "1:00", "in", "between"],
+        ["Grace", "≥", "0:29", "1", "departure"],
+        ["Edsger", "≥", "1:29", "1", "arrival"],
+    ]
+    await write(
+        newest_database, seal_all([started("sound"), identified(1, OTHER_MEETING), joined(1, "a"), left(2, "a")])
+    )
+    _, out, _ = await run("participants", "sound", "--database-url", newest_database)
+    assert "not seen" not in out
+    assert "≥" not in out
 
 
 # --- events --follow ----------------------------------------------------------------------------------------------

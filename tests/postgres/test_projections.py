@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meeta_bot import migrations
+from meeta_bot import migrations, sqlfiles
 from meeta_bot import settings as bot_settings
 from meeta_bot.events import (
     CaptureGap,
@@ -23,10 +23,12 @@ from meeta_bot.events import (
     EndReason,
     Event,
     GapCause,
+    LeftCause,
     Lost,
     MeetingBasis,
     MeetingEnded,
     MeetingStarted,
+    ParticipantLeft,
     ParticipantRenamed,
     ParticipantRoleChanged,
     SealedEvent,
@@ -36,6 +38,7 @@ from tests.postgres.samples import (
     MEETING,
     OTHER_MEETING,
     arbitrary_events,
+    capture_id,
     ended,
     happening,
     identified,
@@ -164,6 +167,37 @@ async def test_gap_rows(database_url: str) -> None:
     gap = (await fetch(database_url, "SELECT * FROM meeta.gaps"))[0]
     assert (gap["seq"], gap["cause"], gap["lost"], gap["from_at"]) == (2, "spool_full", "bridge_only", None)
     assert gap["to_at"].timestamp() * 1000 == BEGAN_MS
+    assert (gap["from_ms"], gap["to_ms"]) == (None, None)
+
+
+async def test_gaps_have_both_clocks(database_url: str) -> None:
+    late = CaptureGap(cause=GapCause.LATE_JOIN, lost=Lost.EVERYTHING, from_at=0, to_at=1, from_ms=-600_000, to_ms=5)
+    await write(database_url, seal_all([started(), happening(late, 5)]))
+    tables = await derived(database_url)
+    assert [(row["from_ms"], row["to_ms"]) for row in tables["gaps"]] == [(-600_000, 5)]
+    assert await rebuilt(database_url) == tables
+
+
+async def test_a_database_from_before_gaps_had_both_clocks(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = sqlfiles.migrations()
+    with monkeypatch.context() as before:
+        before.setattr(sqlfiles, "migrations", lambda: known[:4])
+        await migrations.upgrade(empty_url, bot_settings.load())
+        new = CaptureGap(cause=GapCause.REJOINED, lost=Lost.EVERYTHING, from_at=1, to_at=2, from_ms=10, to_ms=20)
+        await write(empty_url, seal_all(long_story(7), capture_id(BEGAN_MS)))
+        await write(empty_url, seal_all([*long_story(0)[:-1], happening(new, 20)], capture_id(BEGAN_MS + 1)))
+        await fetch(empty_url, "CREATE ROLE reader_of_0004")
+        await fetch(empty_url, "GRANT SELECT ON meeta.participants TO reader_of_0004")
+    try:
+        await migrations.upgrade(empty_url, bot_settings.load())
+        tables = await derived(empty_url)
+        assert [(row["from_ms"], row["to_ms"]) for row in tables["gaps"]] == [(None, None), (None, None), (10, 20)]
+        assert await rebuilt(empty_url) == tables
+        granted = "SELECT has_table_privilege('reader_of_0004', 'meeta.participants', 'SELECT') AS still"
+        assert await fetch(empty_url, granted) == [{"still": True}]
+    finally:
+        await fetch(empty_url, "DROP OWNED BY reader_of_0004")
+        await fetch(empty_url, "DROP ROLE reader_of_0004")
 
 
 async def test_meeting_of_two_witnesses(database_url: str) -> None:
@@ -360,4 +394,103 @@ async def test_two_witnesses_do_not_double_a_persons_time(database_url: str) -> 
     assert [tuple(row.values()) for row in await fetch(database_url, PEOPLE)] == [
         ("Ada", 1, 8000, False, False),
         ("Bo", 1, 8000, False, False),
+    ]
+
+
+# --- what nobody saw ----------------------------------------------------------------------------------------------
+
+
+def blind(begin_ms: int, end_ms: int, lost: Lost = Lost.EVERYTHING, *, is_old: bool = False) -> Event:
+    """A gap; an older recorder told its bounds by the wall clock only."""
+    bounds: dict[str, Any] = {} if is_old else {"from_ms": begin_ms, "to_ms": end_ms}
+    payload = CaptureGap(
+        cause=GapCause.REJOINED, lost=lost, from_at=BEGAN_MS + begin_ms, to_at=BEGAN_MS + end_ms, **bounds
+    )
+    return happening(payload, end_ms)
+
+
+def outage(*, is_old: bool = False) -> list[Event]:
+    """Four seconds in which nothing was seen: a stays, b leaves, c comes; then it is blind once more, in part."""
+    return [
+        started(),
+        identified(1),
+        joined(1000, "a", "Ada"),
+        joined(1000, "b", "Bo"),
+        blind(5000, 9000, is_old=is_old),
+        joined(9000, "c", "Cy", inferred=True),
+        happening(ParticipantLeft(cause=LeftCause.UNSEEN), 5000, "b", inferred=True),
+        blind(8000, 10_000, is_old=is_old),
+        blind(10_000, 11_000, Lost.BRIDGE_ONLY, is_old=is_old),
+        blind(10_000, 11_000, Lost.NOTHING, is_old=is_old),
+        left(12_000, "a"),
+        left(13_000, "c"),
+        ended(14_000),
+    ]
+
+
+VISIT_FACTS = (
+    "SELECT endpoint_id, duration_ms, unseen_ms, arrival_seen, departure_seen, duration_is_lower_bound"
+    " FROM meeta.visit_times ORDER BY capture_id, joined_seq"
+)
+PERSON_FACTS = (
+    "SELECT display_name, duration_ms, unseen_ms, arrivals_seen, departures_seen, duration_is_lower_bound"
+    " FROM meeta.participants ORDER BY display_name"
+)
+
+
+async def facts(url: str, statement: str) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in await fetch(url, statement)]
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["both-clocks", "wall-clock"])
+async def test_ends_that_were_inferred_make_lower_bounds_and_gaps_in_the_middle_are_counted(
+    database_url: str, is_old: bool
+) -> None:
+    await write(database_url, seal_all(outage(is_old=is_old)))
+    assert await facts(database_url, VISIT_FACTS) == [
+        ("a", 11_000, 5000, True, True, False),
+        ("b", 4000, 0, True, False, True),
+        ("c", 4000, 1000, False, True, True),
+    ]
+    assert await facts(database_url, PERSON_FACTS) == [
+        ("Ada", 11_000, 5000, True, True, False),
+        ("Bo", 4000, 0, True, False, True),
+        ("Cy", 4000, 1000, False, True, True),
+    ]
+    seen_until = await fetch(database_url, "SELECT seen_until FROM meeta.visit_times WHERE endpoint_id = 'b'")
+    assert round(seen_until[0]["seen_until"].timestamp() * 1000) == BEGAN_MS + 5000
+
+
+async def test_who_arrives_again_without_having_left_was_not_seen_to_leave(database_url: str) -> None:
+    await write(database_url, seal_all([started(), joined(1000, "a"), joined(5000, "a"), left(9000, "a"), ended(9001)]))
+    assert await facts(database_url, VISIT_FACTS) == [
+        ("a", 4000, 0, True, False, False),  # that is the most that it can have been
+        ("a", 4000, 0, True, True, False),
+    ]
+
+
+async def test_what_another_witness_saw_was_seen(database_url: str) -> None:
+    witness = [started(), identified(1), joined(1000, "a", "Ada", initial=True), joined(7000, "c", "Cy")]
+    witness += [
+        joined(1000, "b", "Bo", initial=True),
+        left(6000, "b"),
+        blind(8500, 9500),
+        left(12_000, "a"),
+        ended(12_500),
+    ]
+    await write(database_url, seal_all(outage()), seal_all(witness))
+    assert await facts(database_url, PERSON_FACTS) == [
+        ("Ada", 11_000, 1000, True, True, False),  # both were blind from 8.5 to 9.5 s
+        ("Bo", 5000, 0, True, True, False),
+        ("Cy", 6000, 1000, True, True, False),
+    ]
+
+
+async def test_an_inferred_end_whose_event_is_gone_counts_as_not_seen(database_url: str) -> None:
+    await write(database_url, seal_all(outage()))
+    await fetch(database_url, "DELETE FROM meeta.events")
+    assert [row[3:5] for row in await facts(database_url, VISIT_FACTS)] == [
+        (True, True),
+        (False, False),
+        (False, False),
     ]

@@ -25,6 +25,7 @@ from meeta_bot.events import (
     CaptureGap,
     CaptureHeartbeat,
     CaptureKicked,
+    CaptureReconnecting,
     ChatMessage,
     ConferenceJoined,
     ConferenceLeft,
@@ -216,7 +217,7 @@ def _plain(value: Any) -> Any:
 
 
 def test_every_sql_block_is_a_numbered_query() -> None:
-    assert len(QUERIES) == DOCUMENT.read_text("utf-8").count("```sql") == 10
+    assert len(QUERIES) == DOCUMENT.read_text("utf-8").count("```sql") == 11
 
 
 @pytest.mark.parametrize(("heading", "statement"), QUERIES, ids=[heading for heading, _ in QUERIES])
@@ -283,8 +284,29 @@ async def test_recordings(conference_url: str) -> None:
 
 async def test_blind_moments(conference_url: str) -> None:
     assert await answers(conference_url, "blind") == [
-        (OTHER_MEETING, "retrospective", "signalling_resumed", "everything", at(1000), timedelta(seconds=2), False),
-        (MEETING, "standup", "signalling_resumed", "everything", at(340_000), timedelta(seconds=10), True),
+        (OTHER_MEETING, "retrospective", "signalling_resumed", "everything", at(1000), timedelta(seconds=2), 1, False),
+        (MEETING, "standup", "signalling_resumed", "everything", at(340_000), timedelta(seconds=10), 1, True),
+    ]
+
+
+async def test_a_gap_is_as_long_as_the_monotonic_clock_says(database_url: str) -> None:
+    jumped = CaptureGap(
+        cause=GapCause.REJOINED,
+        lost=Lost.EVERYTHING,
+        from_at=BEGAN_MS + 5000,
+        to_at=BEGAN_MS + 3_609_000,
+        from_ms=5000,
+        to_ms=9000,
+    )
+    await write(database_url, seal_all([started(), identified(1), happening(jumped, 9000), ended(9001)]))
+    assert [row[5:7] for row in await answers(database_url, "blind")] == [(timedelta(seconds=4), 0)]
+
+
+async def test_whose_time_is_not_known_exactly(conference_url: str) -> None:
+    # Ada was there all the time, seen by one or the other; nobody saw when Cy, Di and Ed came or went but the second.
+    assert await answers(conference_url, "not known exactly") == [
+        (OTHER_MEETING, "Di", timedelta(milliseconds=9900), timedelta(seconds=2), False, False),
+        (OTHER_MEETING, "Ed", timedelta(seconds=5), timedelta(0), True, False),
     ]
 
 
@@ -342,6 +364,22 @@ async def test_timeline_of_a_meeting_has_each_witness(conference_url: str) -> No
     assert [(str(row["capture_id"]), row["count"]) for row in rows] == expected
 
 
+async def test_timeline_tells_an_outage_once(database_url: str) -> None:
+    tries = [
+        happening(CaptureReconnecting(cause=GapCause.PAGE_CRASHED, attempt=number), 10 * number)
+        for number in (1, 2, 3, 1)
+    ]
+    await write(database_url, seal_all([started(), *tries, gap(50, 10), ended(60)]))
+    rows = await fetch(database_url, "SELECT seq, type FROM meeta.timeline ORDER BY seq")
+    assert [tuple(row.values()) for row in rows] == [
+        (1, "capture.started"),
+        (2, "capture.reconnecting"),
+        (5, "capture.reconnecting"),
+        (6, "capture.gap"),
+        (7, "capture.ended"),
+    ]
+
+
 async def test_timeline_leaves_out_what_the_command_does(database_url: str) -> None:
     # Only types matter here, so rows do; it should not surprise that `meeta-bot timeline` and the view differ.
     await write(database_url, seal_all([started()], FIRST))
@@ -385,6 +423,42 @@ async def test_open_intervals_reach_to_the_last_moment_seen(database_url: str) -
         assert [tuple(row.values()) for row in rows] == [
             ("endpoint a", "Ada", duration_ms, at(7000), True, None, duration_ms)
         ]
+
+
+async def test_intervals_go_on_over_a_gap_and_say_what_of_them_was_not_seen(database_url: str) -> None:
+    left_by_itself = happening(ConferenceLeft(), 10_000, "bot")
+    story = [
+        started(),
+        happening(ConferenceJoined(room="standup"), 10, "bot"),
+        *(joined(100, who) for who in "abc"),
+        *(happening(AudioUnmuted(), 1000, who) for who in "abc"),
+        speaks(2000, "a"),
+        gap(9000, 6000, Lost.BRIDGE_ONLY),
+        left_by_itself,
+        gap(14_000, 10_000),
+        joined(14_000, "d", inferred=True),
+        happening(AudioUnmuted(), 14_000, "d", inferred=True),
+        happening(AudioMuted(), 14_000, "c", inferred=True),
+        happening(ConferenceJoined(room="standup"), 14_100, "bot2"),
+        left(10_000, "b", inferred=True),
+        speaks(20_000, "d"),
+        happening(AudioMuted(), 21_000, "a"),
+        ended(30_000),
+    ]
+    await write(database_url, seal_all(story))
+    facts = "endpoint_id, duration_ms, unseen_ms, duration_is_lower_bound, ended_by"
+    rows = await fetch(database_url, f"SELECT {facts} FROM meeta.states WHERE type = 'audio.unmuted' ORDER BY seq")  # noqa: S608
+    assert [tuple(row.values()) for row in rows] == [
+        ("a", 20_000, 4000, False, "audio.muted"),
+        ("b", 9000, 0, True, "participant.left"),
+        ("c", 13_000, 4000, False, "audio.muted"),
+        ("d", 16_000, 0, True, "capture.ended"),
+    ]
+    rows = await fetch(database_url, f"SELECT {facts} FROM meeta.speaking ORDER BY seq")  # noqa: S608
+    assert [tuple(row.values()) for row in rows] == [
+        ("a", 18_000, 7000, False, "dominant_speaker.changed"),
+        ("d", 10_000, 0, True, "capture.ended"),
+    ]
 
 
 async def test_states_and_their_ends(conference_url: str) -> None:

@@ -1,0 +1,175 @@
+"""The ledger of gaps: bounds that make sense, losses that are covered, heartbeats that agree."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from meeta_bot.events import EndReason, GapCause, Lost
+from meeta_bot.verify.links import EPOCH_2000_MS, Span
+from meeta_bot.verify.verdict import Problem
+
+# The page's clock is put on the recorder's, and what happens at once is not told at once.
+CLOCKS_APART_MS = 1000
+_LOSSES = {"signalling.lost": "signalling was lost", "capture.reconnecting": "the room was lost"}
+_BY_ANOTHER_PROCESS = frozenset({GapCause.PROCESS_KILLED, GapCause.MOVED_WORKER})
+_NO_TIME = frozenset({GapCause.PROCESS_KILLED, GapCause.HOST_SUSPENDED})
+_UNTOLD_HINT = "nothing was seen then: treat it as a gap up to the next event, and report it"
+
+
+class LifeEvent(NamedTuple):
+    """A row of verify_life.sql; `occurred_at` is in microseconds from the year 2000."""
+
+    seq: int
+    type: str
+    occurred_at: int
+    monotonic_ms: int
+    payload: str | None
+
+    @property
+    def wall_ms(self) -> int:
+        """`occurred_at` in milliseconds since 1970."""
+        return self.occurred_at // 1000 + EPOCH_2000_MS
+
+
+class _Gap(msgspec.Struct):
+    from_at: int
+    to_at: int
+    cause: str
+    lost: str | None = None
+    missed: int | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
+class _Cause(msgspec.Struct):
+    cause: str | None = None
+
+
+class _End(msgspec.Struct):
+    reason: str | None = None
+
+
+class Ledger:
+    """Takes gaps and what they must agree with, in order, and remembers what is wrong first."""
+
+    def __init__(self) -> None:
+        self.problem: Problem | None = None
+        self.erased = 0  # gaps whose bounds are gone
+        self._gaps: list[tuple[LifeEvent, _Gap]] = []
+        self._uncovered: list[LifeEvent] = []
+        self._beats: list[LifeEvent] = []
+        self._kill_is_told = False
+        self._damage: list[tuple[int, int]] = []
+
+    def began_with(self, event: LifeEvent) -> None:
+        """Something that only a gap explains: signalling lost, or the whole room."""
+        self._uncovered.append(event)
+
+    def heartbeat(self, event: LifeEvent) -> None:
+        """The process lived."""
+        self._beats.append(event._replace(payload=None))
+        self._kill_is_told = False
+
+    def gap(self, event: LifeEvent) -> None:
+        """The next gap."""
+        if event.payload is None:
+            self.erased += 1
+            return
+        try:
+            gap = msgspec.json.decode(event.payload, type=_Gap)
+        except ValueError:
+            self._refute("this gap has no bounds that can be read", event.seq)
+            return
+        self._gaps.append((event._replace(payload=None), gap))
+        span = _on_axis(event, gap)
+        self._uncovered = [one for one in self._uncovered if not _covers(span, one.monotonic_ms)]
+        self._kill_is_told |= gap.cause == GapCause.PROCESS_KILLED or gap.lost == Lost.EVERYTHING
+        if gap.cause == GapCause.SPOOL_DAMAGED and gap.missed:
+            self._damage.append((event.seq, gap.missed))
+
+    def ended(self, event: LifeEvent) -> None:
+        """Nothing follows: whatever was lost must have been told."""
+        if self.erased:
+            return
+        for one in self._uncovered[:1]:
+            self._refute(f"{_LOSSES[one.type]} here, and no gap that follows covers it", one.seq, _UNTOLD_HINT)
+        if not self._kill_is_told and _reason(event.payload) == EndReason.PROCESS_KILLED:
+            self._refute("the process was killed, and no gap says since when", event.seq, _UNTOLD_HINT)
+
+    def check_bounds(self, began_at: int | None, interval_ms: int, silence_ms: int) -> None:
+        """Look at all gaps. `began_at` is the wall clock of the capture's beginning, if that is known."""
+        for event, gap in self._gaps:
+            problem = _bounds_problem(event, gap, began_at, silence_ms) or self._beats_problem(event, gap, interval_ms)
+            if problem is not None:
+                self._refute(problem, event.seq)
+
+    def spans(self) -> Iterator[Span]:
+        """The gaps on the monotonic clock of their capture."""
+        return (_on_axis(event, gap) for event, gap in self._gaps)
+
+    def damage_after(self, seq: int) -> tuple[int, int] | None:
+        """The first gap behind `seq` that tells of a damaged spool: its number, and how many events were lost."""
+        return next((one for one in self._damage if one[0] > seq), None)
+
+    def _beats_problem(self, event: LifeEvent, gap: _Gap, interval_ms: int) -> str | None:
+        """Whoever got no time gave no sign of life. At its edges, by an interval, a gap may be wider than it was."""
+        if gap.cause not in _NO_TIME:
+            return None
+        span = _on_axis(event, gap)
+        first = bisect_right(self._beats, span.begin + interval_ms, key=lambda beat: beat.monotonic_ms)
+        for beat in self._beats[first:]:
+            if beat.monotonic_ms >= span.end - interval_ms:
+                break
+            # By both clocks: the monotonic one stands still while some machines are suspended, the other may be set.
+            if gap.from_at + interval_ms < beat.wall_ms < gap.to_at - interval_ms:
+                return f"this gap says that the process got no time, and heartbeat {beat.seq} lies in its middle"
+        return None
+
+    def _refute(self, text: str, seq: int, hint: str | None = None) -> None:
+        if self.problem is None or (self.problem.seq is not None and seq < self.problem.seq):
+            self.problem = Problem(text, seq, hint)
+
+
+def _bounds_problem(event: LifeEvent, gap: _Gap, began_at: int | None, silence_ms: int) -> str | None:
+    if gap.from_at > gap.to_at or (gap.from_ms is not None and gap.to_ms is not None and gap.from_ms > gap.to_ms):
+        return "this gap ends before it begins: did the clock jump?"
+    # The monotonic clock where there is one: the other may have been set since.
+    before_ms = -gap.from_ms if gap.from_ms is not None else (began_at or gap.from_at) - gap.from_at
+    if gap.cause != GapCause.LATE_JOIN and before_ms > silence_ms:
+        return "this gap begins before its capture"
+    after_ms = gap.to_ms - event.monotonic_ms if gap.to_ms is not None else gap.to_at - event.wall_ms
+    # The end of a killed process is written by the next one, much later, with the time of its last word.
+    if gap.cause not in _BY_ANOTHER_PROCESS and after_ms > silence_ms:
+        return "this gap ends after it was told"
+    return None
+
+
+def _on_axis(event: LifeEvent, gap: _Gap) -> Span:
+    """A gap on the monotonic clock; where it has only the other, the event that tells it has both."""
+    if gap.from_ms is not None and gap.to_ms is not None:
+        return Span(min(gap.from_ms, gap.to_ms), max(gap.from_ms, gap.to_ms), event.seq)
+    moments = [event.monotonic_ms - (event.wall_ms - at) for at in (gap.from_at, gap.to_at)]
+    return Span(min(moments), max(moments), event.seq)
+
+
+def _covers(span: Span, moment_ms: int) -> bool:
+    return span.begin - CLOCKS_APART_MS <= moment_ms <= span.end + CLOCKS_APART_MS
+
+
+def is_overflow(payload: str | None) -> bool:
+    """Is this the payload of a gap because the page's buffer was full?"""
+    try:
+        return payload is not None and msgspec.json.decode(payload, type=_Cause).cause == GapCause.PAGE_BUFFER_OVERFLOW
+    except ValueError:
+        return False
+
+
+def _reason(payload: str | None) -> str | None:
+    try:
+        return None if payload is None else msgspec.json.decode(payload, type=_End).reason
+    except ValueError:
+        return None
