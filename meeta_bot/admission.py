@@ -1,10 +1,12 @@
-"""What an answer of the deployment means for a capture: why it ends, or nothing.
+"""What an answer of the deployment means for a capture: why it ends, whether that may pass, or nothing.
 
 The values are those of lib-jitsi-meet's JitsiConferenceErrors and JitsiConnectionErrors. Errors that are not in the
 tables don't end a capture by themselves: the library goes on, and deadlines end what does not.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from meeta_bot import events
 from meeta_bot.events import EndReason, Payload
@@ -16,44 +18,74 @@ _CONFERENCE = {
     "conference.reservationError": EndReason.NOT_ALLOWED,
     "conference.focusLeft": EndReason.RECONNECT_EXHAUSTED,
 }
+# A server that has just come back may say these, and stop saying them: who was in the room tries again.
+_PASSING = frozenset(
+    {
+        EndReason.ROOM_UNREACHABLE,
+        EndReason.RECONNECT_EXHAUSTED,
+        EndReason.ROOM_FULL,
+        EndReason.NOT_ALLOWED,
+    }
+)
 # Payloads that can end a capture; of all others there is no verdict.
 DECISIVE = (
     events.CaptureKicked,
     events.CaptureLobbyDenied,
     events.CaptureError,
     events.ConferenceFailed,
+    events.ConferenceLeft,
     events.ConnectionFailed,
+    events.ConnectionTokenExpired,
 )
 _TERMINATED = "The meeting has been terminated"  # Prosody's reason when a moderator ends the meeting for all
 
 
-def verdict(payload: Payload, *, has_password: bool, has_token: bool) -> tuple[EndReason, str | None] | None:
-    """Why `payload` ends the capture, with a detail for a person; None when it does not."""
-    if isinstance(payload, events.CaptureKicked):
-        return EndReason.REPLACED if payload.is_replaced else EndReason.KICKED, payload.reason
-    if isinstance(payload, events.CaptureLobbyDenied):
-        return EndReason.LOBBY_DENIED, None
-    if isinstance(payload, events.ConferenceFailed):
-        return _conference_failed(payload, has_password=has_password)
-    if isinstance(payload, events.ConnectionFailed):
-        return _connection_failed(payload, has_token=has_token)
-    if isinstance(payload, events.CaptureError) and payload.where == "join":
-        return EndReason.NOT_JITSI, payload.message
-    return None
+class Verdict(NamedTuple):
+    """Why a capture ends, with a detail for a person. ``is_passing``: one that was in the room may get back in."""
+
+    reason: EndReason
+    detail: str | None = None
+
+    @property
+    def is_passing(self) -> bool:
+        return self.reason in _PASSING
 
 
-def _conference_failed(payload: events.ConferenceFailed, *, has_password: bool) -> tuple[EndReason, str | None] | None:
+def verdict(payload: Payload, *, has_password: bool, has_token: bool) -> Verdict | None:
+    """What `payload` means for the capture; None when it goes on."""
+    match payload:
+        case events.CaptureKicked():
+            found = Verdict(EndReason.REPLACED if payload.is_replaced else EndReason.KICKED, payload.reason)
+        case events.CaptureLobbyDenied():
+            found = Verdict(EndReason.LOBBY_DENIED)
+        case events.ConferenceFailed():
+            return _conference_failed(payload, has_password=has_password)
+        case events.ConferenceLeft():  # unasked: when the bot leaves, nobody asks what it means
+            found = Verdict(EndReason.RECONNECT_EXHAUSTED, "the server put the bot out of the room")
+        case events.ConnectionFailed():
+            found = _connection_failed(payload, has_token=has_token)
+        case events.ConnectionTokenExpired():
+            found = Verdict(EndReason.TOKEN_EXPIRED)
+        case events.CaptureError(where="join"):
+            found = Verdict(EndReason.NOT_JITSI, payload.message)
+        case _:
+            return None
+    return found
+
+
+def _conference_failed(payload: events.ConferenceFailed, *, has_password: bool) -> Verdict | None:
     details = ", ".join(str(detail) for detail in payload.details if isinstance(detail, str)) or None
     if payload.error == "conference.passwordRequired":
-        return EndReason.PASSWORD_INCORRECT if has_password else EndReason.PASSWORD_REQUIRED, None
+        return Verdict(EndReason.PASSWORD_INCORRECT if has_password else EndReason.PASSWORD_REQUIRED)
     if payload.error == "conference.destroyed":
         terminated = details is not None and _TERMINATED in details
-        return EndReason.MEETING_ENDED if terminated else EndReason.DESTROYED, details
+        return Verdict(EndReason.MEETING_ENDED if terminated else EndReason.DESTROYED, details)
     reason = _CONFERENCE.get(payload.error)
-    return None if reason is None else (reason, details or payload.error)
+    return None if reason is None else Verdict(reason, details or payload.error)
 
 
-def _connection_failed(payload: events.ConnectionFailed, *, has_token: bool) -> tuple[EndReason, str | None]:
+def _connection_failed(payload: events.ConnectionFailed, *, has_token: bool) -> Verdict:
     if payload.error == "connection.passwordRequired":
-        return EndReason.TOKEN_REJECTED if has_token else EndReason.AUTHENTICATION_REQUIRED, payload.message
-    return EndReason.ROOM_UNREACHABLE, payload.message or payload.error
+        reason = EndReason.TOKEN_REJECTED if has_token else EndReason.AUTHENTICATION_REQUIRED
+        return Verdict(reason, payload.message)
+    return Verdict(EndReason.ROOM_UNREACHABLE, payload.message or payload.error)

@@ -1,4 +1,5 @@
-"""Chromium: found, started, watched, and asked for pages. One for the whole process."""
+"""Chromium: found, started, watched, and asked for pages. One for the whole process; one that died is followed by
+another as soon as somebody asks for a page."""
 
 from __future__ import annotations
 
@@ -62,15 +63,16 @@ def find_chromium(settings: Settings, bundled: str | None = None) -> Path:
 
 
 class Chromium:
-    """The running browser. ``on_disconnect`` is called once if it goes away by itself."""
+    """The running browser. ``on_disconnect`` is called whenever it goes away by itself, with all its pages."""
 
     def __init__(self, settings: Settings, on_disconnect: Callable[[], None] | None = None) -> None:
         self._settings = settings
-        self._on_disconnect = on_disconnect
+        self.on_disconnect = on_disconnect
         self._playwright: Playwright | None = None
         self._browser: Browser | None = None
         self._profiles: list[BrowserContext] = []
         self._opening = asyncio.Lock()
+        self._stopped = True
         self.version: str | None = None
 
     async def start(self) -> None:
@@ -79,13 +81,28 @@ class Chromium:
         :raises BrowserNotFound: there is none on this machine.
         :raises BrowserError: it did not start.
         """
-        self._playwright = await async_playwright().start()
+        self._stopped = False
+        await self._begin()
+
+    async def _begin(self) -> Browser:
         try:
-            executable = find_chromium(self._settings, self._playwright.chromium.executable_path)
-            sandbox = os.geteuid() != 0
-            if not sandbox:
-                _log.info("Chromium runs without its sandbox, which it can't have as root")
-            self._browser = await self._playwright.chromium.launch(
+            async with asyncio.timeout(self._settings.browser_start_timeout):
+                self._playwright = await async_playwright().start()
+            return await self._launch(self._playwright)
+        except TimeoutError:
+            await self._close()
+            raise BrowserError(f"Playwright's driver did not start: {self._too_late()}") from None
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _launch(self, playwright: Playwright) -> Browser:
+        executable = find_chromium(self._settings, playwright.chromium.executable_path)
+        sandbox = os.geteuid() != 0
+        if not sandbox:
+            _log.info("Chromium runs without its sandbox, which it can't have as root")
+        try:
+            browser = await playwright.chromium.launch(
                 executable_path=executable,
                 headless=True,
                 chromium_sandbox=sandbox,
@@ -97,46 +114,68 @@ class Chromium:
                 timeout=self._settings.browser_start_timeout * 1000,
             )
         except PlaywrightError as error:
-            await self.stop()
             hint = f"try it by hand: {executable} --headless --dump-dom about:blank"
             problem = f"Chromium did not start: {self._why_it_did_not_start(str(error))}"
             raise BrowserError(problem, hint=hint) from error
-        except BaseException:
-            await self.stop()
-            raise
-        self.version = self._browser.version
-        self._browser.on("disconnected", self._disconnected)
+        self._browser, self._profiles = browser, []
+        self.version = browser.version
+        browser.on("disconnected", self._disconnected)
         _log.info("Chromium started", version=self.version, executable=str(executable))
+        return browser
 
     def _why_it_did_not_start(self, text: str) -> str:
         """The telling line of Playwright's many: what the program said itself, or what became of it."""
         if "Timeout" in text:
-            seconds = self._settings.browser_start_timeout
-            return f"no answer in {seconds:g} s (MEETA_BROWSER_START_TIMEOUT gives it longer)"
+            return self._too_late()
         if said := re.search(r"\[pid=\d+\]\[err\] (.*\S)", text):
             return said[1]
         if ended := re.search(r"<process did exit: exitCode=(\w+), signal=(\w+)>", text):
             return f"it ended at once, with exit code {ended[1]}" if ended[2] == "null" else f"it died of {ended[2]}"
         return text.partition("\n")[0].removeprefix("BrowserType.launch: ")
 
-    def _disconnected(self, _browser: Browser) -> None:
-        if self._browser is not None and self._on_disconnect is not None:
-            self._on_disconnect()
+    def _too_late(self) -> str:
+        seconds = self._settings.browser_start_timeout
+        return f"no answer in {seconds:g} s (MEETA_BROWSER_START_TIMEOUT gives it longer)"
+
+    def _disconnected(self, browser: Browser) -> None:
+        if browser is not self._browser:
+            return  # one that we stopped or gave up ourselves
+        self._browser, self._profiles = None, []
+        _log.warning("Chromium went away")
+        if self.on_disconnect is not None:
+            self.on_disconnect()
 
     async def new_page(self) -> Page:
-        """An empty page for ``rooms_per_page`` rooms.
+        """An empty page for ``rooms_per_page`` rooms, of a new browser if the one before is gone.
 
-        :raises BrowserError: the browser is gone.
+        :raises BrowserError: the browser is gone and does not come back, or gives no page.
         """
-        if self._browser is None:
-            raise BrowserError("Chromium is not running")
-        try:
-            async with asyncio.timeout(self._settings.page_call_timeout):
-                async with self._opening:  # a page counts once it is there
-                    profile = await self._profile_with_room(self._browser)
+        async with self._opening:  # a page counts once it is there, and one new browser is enough for all who wait
+            browser = await self._running()
+            try:
+                async with asyncio.timeout(self._settings.page_call_timeout):
+                    profile = await self._profile_with_room(browser)
                     return await profile.new_page()
-        except (PlaywrightError, TimeoutError) as error:
-            raise BrowserError(f"Chromium gave no page: {_first_line(error)}") from error
+            except (PlaywrightError, TimeoutError) as error:
+                await self._give_up(browser)
+                raise BrowserError(f"Chromium gave no page: {_first_line(error)}") from error
+
+    async def _running(self) -> Browser:
+        """The browser; a new one, and if need be with a new driver, in place of one that is gone."""
+        if self._stopped:
+            raise BrowserError("Chromium is not running")
+        if self._browser is None and self._playwright is not None:
+            try:
+                await self._launch(self._playwright)
+            except BrowserError as error:  # with its driver, maybe
+                _log.warning("Playwright's driver is started anew", problem=str(error))
+                await self._close()
+        return self._browser or await self._begin()
+
+    async def _give_up(self, browser: Browser) -> None:
+        """A browser that gives no page is of no use to anybody: the next who asks has a new one."""
+        self._disconnected(browser)
+        await self._close()
 
     async def _profile_with_room(self, browser: Browser) -> BrowserContext:
         """Pages of one profile share caches, and 255 websockets: further ones would wait for ever, in silence."""
@@ -149,6 +188,10 @@ class Chromium:
 
     async def stop(self) -> None:
         """Close it; what does not close in time is killed with Playwright's driver. Safe to call twice."""
+        self._stopped = True
+        await self._close()
+
+    async def _close(self) -> None:
         browser, self._browser, self._profiles = self._browser, None, []
         playwright, self._playwright = self._playwright, None
         for part in (browser.close() if browser else None, playwright.stop() if playwright else None):

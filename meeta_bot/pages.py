@@ -2,25 +2,37 @@
 
 Rooms of one deployment sit in one page, up to ``rooms_per_page``: a room then costs a connection instead of a
 renderer. The price is that a renderer's crash takes all rooms of its page, so the setting weighs memory against
-that (docs/performance.md has the measurements). A page closes when its last room has left.
+that (docs/performance.md has the measurements). A page closes when its last room has left. One that crashes, that
+goes with its browser, or that says nothing any more is given up with all its seats; who sat there takes a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 from meeta_bot.bridge import Channel
 from meeta_bot.browser import Chromium
 from meeta_bot.clock import Clock
 from meeta_bot.conference import ConferencePage
+from meeta_bot.events import GapCause
 from meeta_bot.logs import get_logger
 from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
 
 _log = get_logger("pages")
 
-OnGone = Callable[[], None]
+
+class Gone(NamedTuple):
+    """A page is lost; ``heard_ms`` is when it last gave a sign of life, by our monotonic clock, if it ever did."""
+
+    cause: GapCause
+    heard_ms: float | None
+    evidence: str
+
+
+OnGone = Callable[[Gone], None]
 
 
 class Seat:
@@ -54,6 +66,10 @@ class Seat:
         """Leave the room; returns when it has confirmed or the deadline is over."""
         await self._page.leave(self._conference)
 
+    def forget(self) -> None:
+        """Drop the room without a goodbye: its signalling is lost. The place is kept until :meth:`vacate`."""
+        self._page.forget(self._conference)
+
     async def vacate(self) -> None:
         """Give the place back; the page closes behind the last one. Safe after a crash."""
         self._page.forget(self._conference)
@@ -66,7 +82,8 @@ class _SharedPage:
     def __init__(self, pages: Pages, address: RoomAddress) -> None:
         self.seats: dict[str, OnGone] = {}
         self._pages = pages
-        self._loading = asyncio.create_task(pages.load(address, self._gone), name=f"load {address.deployment}")
+        self._is_gone = False
+        self._loading = asyncio.create_task(pages.load(address, self._crashed), name=f"load {address.deployment}")
 
     async def loaded(self) -> ConferencePage:
         """The page, when it has loaded; as often as there are seats.
@@ -77,19 +94,42 @@ class _SharedPage:
 
     async def vacate(self, conference: str) -> None:
         self.seats.pop(conference, None)
-        if self.seats:
-            return
-        self._pages.retire(self)
+        if not self.seats and not self._is_gone:
+            self._pages.retire(self)
+            self._pages.in_background(self.close())
+
+    async def close(self) -> None:
+        self._is_gone = True
         self._loading.cancel()
         await asyncio.wait([self._loading])
-        if not self._loading.cancelled() and self._loading.exception() is None:
-            await self._loading.result().close()
+        if (page := self._page) is not None:
+            await page.close()
 
-    def _gone(self) -> None:
+    @property
+    def _page(self) -> ConferencePage | None:
+        """The page once it has loaded."""
+        done = self._loading.done() and not self._loading.cancelled() and self._loading.exception() is None
+        return self._loading.result() if done else None
+
+    @property
+    def heard_ms(self) -> float | None:
+        """Its last sign of life; None before it has loaded."""
+        return None if self._page is None else self._page.bridge.heard_ms
+
+    def _crashed(self) -> None:
+        self.gone(GapCause.PAGE_CRASHED, "the page's process died")
+
+    def gone(self, cause: GapCause, evidence: str) -> None:
+        """It is of no use any more: everybody in it is told, once, and what is left of it is closed."""
+        if self._is_gone:
+            return
+        self._is_gone = True
         self._pages.retire(self)
-        _log.warning("a page crashed", rooms=len(self.seats))
+        _log.warning("page lost", cause=cause.value, rooms=len(self.seats))
+        loss = Gone(cause, self.heard_ms, evidence)
         for on_gone in list(self.seats.values()):
-            on_gone()
+            on_gone(loss)
+        self._pages.in_background(self.close())
 
 
 class Pages:
@@ -100,9 +140,11 @@ class Pages:
         self._clock = clock
         self._settings = settings
         self._open: dict[str, list[_SharedPage]] = {}  # deployment → pages that may take rooms
+        self._background: set[asyncio.Task[None]] = set()
+        chromium.on_disconnect = self._browser_gone
 
     async def take(self, address: RoomAddress, conference: str, on_gone: OnGone) -> Seat:
-        """A place for `conference` in a loaded page of its deployment; ``on_gone`` is called if that crashes.
+        """A place for `conference` in a loaded page of its deployment; ``on_gone`` is called if that page is lost.
 
         :raises PageNotLoaded: nothing answers, or what answers is no Jitsi Meet.
         :raises BrowserError: the browser is gone.
@@ -111,9 +153,40 @@ class Pages:
         shared.seats[conference] = on_gone
         try:
             return Seat(shared, await shared.loaded(), conference)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self.retire(shared)  # whoever asks next has another try, and not the same answer
             await shared.vacate(conference)
             raise
+
+    async def watch(self) -> None:
+        """Give up pages that hang, until cancelled: the hook says every ``page_heartbeat_ms`` that it lives."""
+        interval = self._settings.page_heartbeat_ms / 1000
+        fair_from_ms = self._clock.monotonic_ms()  # silence before this was ours: we did not listen
+        looked_ms = fair_from_ms
+        while True:
+            await asyncio.sleep(interval)
+            now_ms = self._clock.monotonic_ms()
+            if now_ms - looked_ms > (interval + self._settings.stall_tolerance) * 1000:
+                fair_from_ms = now_ms
+            looked_ms = now_ms
+            for shared in [page for pages in self._open.values() for page in pages]:
+                heard_ms = shared.heard_ms
+                if heard_ms is None:
+                    continue  # still loading, which has a deadline of its own
+                silent_ms = now_ms - max(heard_ms, fair_from_ms)
+                if silent_ms > self._settings.page_hung_timeout * 1000:
+                    shared.gone(GapCause.PAGE_HUNG, f"the page said nothing for {silent_ms / 1000:.0f} s")
+
+    async def close(self) -> None:
+        """Wait until pages that were given up are closed, which has a deadline."""
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` beside everything else; :meth:`close` waits for it."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _with_room(self, address: RoomAddress) -> _SharedPage:
         pages = self._open.setdefault(address.deployment, [])
@@ -123,9 +196,9 @@ class Pages:
         pages.append(_SharedPage(self, address))
         return pages[-1]
 
-    async def load(self, address: RoomAddress, on_gone: OnGone) -> ConferencePage:
+    async def load(self, address: RoomAddress, on_crash: Callable[[], None]) -> ConferencePage:
         """A new page of the room's deployment, with the hook in it; errors as :meth:`take`."""
-        page = ConferencePage(await self._chromium.new_page(), self._clock, self._settings, on_gone)
+        page = ConferencePage(await self._chromium.new_page(), self._clock, self._settings, on_crash)
         try:
             await page.load(address)
         except BaseException:
@@ -134,8 +207,12 @@ class Pages:
         _log.info("page loaded", deployment=address.deployment)
         return page
 
+    def _browser_gone(self) -> None:
+        for shared in [page for pages in self._open.values() for page in pages]:
+            shared.gone(GapCause.BROWSER_CRASHED, "Chromium went away")
+
     def retire(self, shared: _SharedPage) -> None:
-        """Nobody new is sent to a page that closes or crashed. Safe to call twice."""
+        """Nobody new is sent to a page that closes or is lost. Safe to call twice."""
         for deployment, pages in list(self._open.items()):
             if shared in pages:
                 pages.remove(shared)

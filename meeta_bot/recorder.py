@@ -1,8 +1,10 @@
 """One capture: wires page, normalizer and spool together and decides when it is over.
 
 What the page says is normalized, made durable and only then acknowledged. Decisions (in the room, refused, alone)
-are taken from events that are already on disk. The first reason to end wins; then the bot leaves, what the page
-still holds is taken, and the last event of the capture says why it ended.
+are taken from events that are already on disk. A capture is a sequence of stays in the room: when one is lost with its
+page, its browser or its signalling, the next is begun, and the normalizer says what could not be seen in between. The
+first reason to end wins; then the bot leaves, what the page still holds is taken, and the last event of the capture
+says why it ended.
 """
 
 from __future__ import annotations
@@ -10,42 +12,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
 import uuid_utils
 
-from meeta_bot import __version__, admission, events
+from meeta_bot import __version__, admission, events, tokens
+from meeta_bot.admission import Verdict
 from meeta_bot.bridge import Channel, PageMessage
+from meeta_bot.capture_log import CaptureLog, damage_said
 from meeta_bot.clock import Clock
 from meeta_bot.conference import PageNotLoaded
 from meeta_bot.errors import BrowserError, PageError, SpoolError
-from meeta_bot.events import EndReason, Event
+from meeta_bot.events import EndReason, Event, GapCause, Lost
 from meeta_bot.logs import get_logger
-from meeta_bot.normalize import Message, State, normalize
-from meeta_bot.pages import Pages, Seat
+from meeta_bot.normalize import Message, State
+from meeta_bot.pages import Gone, Pages, Seat
+from meeta_bot.phases import Phase
+from meeta_bot.returning import Returning
 from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
-from meeta_bot.spool import Append, OpenCapture, Position, Spool
+from meeta_bot.spool import Position, Spool
+from meeta_bot.watch import Stall
 
 # Few of the many events are a reason to do something.
 _TO_REACT_TO = frozenset(
-    {events.ConferenceJoined, events.CaptureLobbyWaiting, events.CaptureHookInstalled, *admission.DECISIVE}
+    {
+        events.CaptureHookInstalled,
+        events.CaptureLobbyWaiting,
+        events.ConferenceJoined,
+        events.ConnectionEstablished,
+        events.SignallingLost,
+        events.SignallingRestored,
+        *admission.DECISIVE,
+    }
 )
 LAST_WORD = "hook.left"  # the hook's last message: the page has nothing more to tell
-
-
-class Phase(StrEnum):
-    """Where a capture stands."""
-
-    STARTING = "starting"
-    LOADING = "loading"
-    JOINING = "joining"
-    LOBBY = "lobby"
-    IN_ROOM = "in the room"
-    LEAVING = "leaving"
-    ENDED = "ended"
 
 
 class End(NamedTuple):
@@ -55,6 +57,14 @@ class End(NamedTuple):
     detail: str | None = None
 
 
+class Loss(NamedTuple):
+    """Why a stay is over though the capture is not. ``seen_ms``: the last moment when the room was surely in view."""
+
+    cause: GapCause
+    detail: str
+    seen_ms: float
+
+
 class Recorder:
     """Records one room once. Make one per capture; :meth:`run` does everything."""
 
@@ -62,8 +72,6 @@ class Recorder:
         self.address = address
         self.capture_id = str(uuid_utils.uuid7())
         self.phase = Phase.STARTING
-        self.last_event: Event | None = None
-        self.position = Position()
         self.end: End | None = None
         self.settled = asyncio.Event()  # in the room, waiting to be let in, or over: joining takes no more work
         self._pages = pages
@@ -71,40 +79,65 @@ class Recorder:
         self._settings = settings
         self._clock = clock
         self._log = get_logger("recorder", capture=self.capture_id, room=address.url)
-        self._started_ms = clock.monotonic_ms()
-        self._turn = asyncio.Lock()
-        self._ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
-        self._in_room = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._ending: asyncio.Future[End] = self._loop.create_future()
+        self._asides: set[asyncio.Task[None]] = set()
         self._company_changed = asyncio.Event()
+        self._returning = Returning(settings)
+        self._was_in_room = False
+        # Of the present stay:
+        self._stays = 0
+        self._loss: asyncio.Future[Loss] = self._loop.create_future()
+        self._in_room = asyncio.Event()
         self._page_is_empty = asyncio.Event()
+        self._signalling_deadline: asyncio.TimerHandle | None = None
         self._seat: Seat | None = None
         self._channel: Channel | None = None
-        self.state = State(
+        self._token: str | None = None
+        self._heard_ms = clock.monotonic_ms()
+        state = State(
             capture_id=self.capture_id,
             deployment=address.deployment,
             room=address.room,
             statistics_interval_ms=int(settings.statistics_interval * 1000),
         )
+        self.log = CaptureLog(state, spool, settings, clock, self._company_changed)
+
+    @property
+    def state(self) -> State:
+        """What the normalizer knows, as far as it is on disk."""
+        return self.log.state
+
+    @property
+    def position(self) -> Position:
+        """How far the log has come on disk."""
+        return self.log.position
+
+    @property
+    def last_event(self) -> Event | None:
+        """The newest event on disk."""
+        return self.log.last_event
 
     def stop(self, reason: EndReason, detail: str | None = None) -> None:
         """End the capture for `reason`, unless it ends already. Safe at any time."""
         if not self._ending.done():
+            self.log.is_patient = False
             self._ending.set_result(End(reason, detail))
 
     async def run(self) -> End:
         """Record until something ends it; always ends with a reason, which is also the last event."""
-        await self._tell("recorder.started", self._introduction())
-        tasks = [asyncio.create_task(self._attend(), name=f"attend {self.capture_id}")]
-        tasks += [asyncio.create_task(self._watch(work)) for work in (self._heartbeats(), self._company())]
+        await self._watched(self.log.tell("recorder.started", msgspec.to_builtins(self._introduction())))
+        tasks = [asyncio.create_task(self._watched(self._live()), name=f"live {self.capture_id}")]
+        tasks += [asyncio.create_task(self._watched(work)) for work in (self._heartbeats(), self._company())]
         end = self.end = await self._ending
-        self.phase = Phase.LEAVING
+        self._enter(Phase.LEAVING)
         self._log.info("leaving", reason=end.reason.value, detail=end.detail)
         try:
-            await self._leave(end)
+            await self._leave()
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, *self._asides, return_exceptions=True)
             if self._seat is not None:
                 await self._seat.vacate()
             self.settled.set()
@@ -112,14 +145,16 @@ class Recorder:
             await self._last_events(end)
         except SpoolError as error:  # the next process that opens this spool writes the end
             self._log.error("the end could not be written", problem=str(error))
-        self.phase = Phase.ENDED
-        self._log.info("ended", reason=end.reason.value, events=self.position.last_seq, head=self.position.head.hex())
+        self._enter(Phase.ENDED)
+        position = self.log.position
+        self._log.info("ended", reason=end.reason.value, events=position.last_seq, head=position.head.hex())
         return end
 
     async def _last_events(self, end: End) -> None:
         if end.reason in (EndReason.LEFT_ALONE, EndReason.ONLY_BOTS_LEFT):
-            await self._tell("recorder.meeting_over")
-        await self._tell("recorder.ended", events.CaptureEnded(reason=end.reason, detail=end.detail))
+            await self.log.tell("recorder.meeting_over")
+        ended = events.CaptureEnded(reason=end.reason, detail=end.detail)
+        await self.log.tell("recorder.ended", msgspec.to_builtins(ended), urgent=True)
 
     def _introduction(self) -> events.CaptureStarted:
         return events.CaptureStarted(
@@ -128,49 +163,99 @@ class Recorder:
             room=self.address.room,
             bot_name=self._settings.bot_name,
             program_version=__version__,
+            heartbeat_interval_ms=int(self._settings.heartbeat_interval * 1000),
         )
 
-    # --- getting in, listening, getting out -----------------------------------------------------------------------
+    def _enter(self, phase: Phase) -> None:
+        """Be in `phase` from now on. On the way back into a lost room, its parts don't show."""
+        is_part = phase in (Phase.LOADING, Phase.CONNECTING, Phase.JOINING)
+        if not (is_part and self.phase is Phase.RECONNECTING):
+            self.phase = phase
 
-    async def _attend(self) -> None:
-        try:
-            self.phase = Phase.LOADING
-            self._seat = await self._pages.take(self.address, self.capture_id, self._page_crashed)
-            self.phase = Phase.JOINING
-            password = self._settings.room_password
-            self._channel = await self._seat.join(
-                self.address,
-                name=self._settings.bot_name,
-                password=password.get_secret_value() if password else None,
-            )
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen(self._channel))
-                group.create_task(self._join_deadline())
-        except* PageNotLoaded as problem:
-            first = problem.exceptions[0]
-            self.stop(getattr(first, "reason", EndReason.ROOM_UNREACHABLE), str(first))
-        except* PageError as problem:
-            self.stop(EndReason.PAGE_CRASHED, str(problem.exceptions[0]))
-        except* BrowserError as problem:
-            self.stop(EndReason.BROWSER_CRASHED, str(problem.exceptions[0]))
-        except* SpoolError as problem:
-            self.stop(EndReason.DISK_FAILED, str(problem.exceptions[0]))
-        except* Exception as problem:  # a bug must end this capture with a reason, and no other capture
-            self._log.exception("the recorder failed")
-            self.stop(EndReason.PAGE_CRASHED, f"internal error: {problem.exceptions[0]!r}")
+    # --- stays in the room ----------------------------------------------------------------------------------------
 
-    async def _listen(self, channel: Channel) -> None:
+    async def _live(self) -> None:
+        """Stay in the room, and get back into it whenever it was lost, until the capture ends."""
         while True:
-            await self._take(channel, await channel.receive())
+            loss = await self._stay()
+            if loss is None or not await self._may_return(loss):
+                return
+
+    async def _stay(self) -> Loss | None:
+        """One stay: take a seat, join, listen until the room is lost. None when the capture ends for it."""
+        self._stays += 1
+        self._loss = self._loop.create_future()
+        self._in_room.clear()
+        self._page_is_empty.clear()
+        joining = asyncio.create_task(self._join())
+        tasks: list[asyncio.Task[Any]] = [joining]
+        try:
+            await self._either(joining)
+            if joining.done():
+                seat, channel = joining.result()
+                listening = asyncio.create_task(self._listen(seat, channel))
+                tasks += [listening, asyncio.create_task(self._join_deadline())]
+                await self._either(listening)
+                if listening.done():
+                    listening.result()  # it ends with an error only
+            return self._loss.result()
+        except PageNotLoaded as problem:
+            return self._passing_loss(problem.reason, str(problem))
+        except PageError as problem:
+            return self._lost_now(GapCause.PAGE_CRASHED, str(problem))
+        except BrowserError as problem:
+            return self._lost_now(GapCause.BROWSER_CRASHED, str(problem))
+        finally:
+            await self._finish_stay(tasks)
+
+    async def _either(self, work: asyncio.Task[Any]) -> None:
+        """Until `work` is done or the stay is lost."""
+        waiting: list[asyncio.Future[Any]] = [work, self._loss]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _finish_stay(self, tasks: list[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._signalling_deadline is not None:
+            self._signalling_deadline.cancel()
+        seat, channel, self._channel = self._seat, self._channel, None
+        if seat is not None and channel is not None:
+            if handed_over := channel.receive_nowait():
+                await self._take(seat, channel, handed_over)
+            seat.forget()
+
+    async def _join(self) -> tuple[Seat, Channel]:
+        self._enter(Phase.LOADING)
+        seat = await self._pages.take(self.address, f"{self.capture_id}.{self._stays}", self._page_gone)
+        before, self._seat = self._seat, seat
+        if before is not None:  # kept until now, so that a page that is whole was not closed behind it
+            await before.vacate()
+        self._enter(Phase.CONNECTING)
+        password = self._settings.room_password
+        self._token = tokens.current(self.address, self._settings)
+        self._channel = await seat.join(
+            msgspec.structs.replace(self.address, token=self._token),
+            name=self._settings.bot_name,
+            password=password.get_secret_value() if password else None,
+        )
+        return seat, self._channel
+
+    async def _listen(self, seat: Seat, channel: Channel) -> None:
+        while True:
+            await self._take(seat, channel, await channel.receive())
 
     async def _join_deadline(self) -> None:
         """In the room in time; waiting in a lobby has a longer time of its own."""
+        seconds = self._settings.join_timeout
+        if self._was_in_room:
+            seconds = min(seconds, self._returning.left_ms(self._clock.monotonic_ms()) / 1000)
         try:
-            async with asyncio.timeout(self._settings.join_timeout):
+            async with asyncio.timeout(seconds):
                 await self._in_room.wait()
         except TimeoutError:
             if self.phase is not Phase.LOBBY:
-                self.stop(EndReason.JOIN_TIMEOUT, f"not in the room after {self._settings.join_timeout:g} s")
+                self._lose_or_stop(EndReason.JOIN_TIMEOUT, f"not in the room after {seconds:g} s")
                 return
             try:
                 async with asyncio.timeout(self._settings.lobby_timeout):
@@ -178,29 +263,110 @@ class Recorder:
             except TimeoutError:
                 self.stop(EndReason.LOBBY_TIMEOUT, f"not let in after {self._settings.lobby_timeout:g} s")
 
-    async def _leave(self, end: End) -> None:
-        if self._seat is None or self._channel is None or end.reason is EndReason.PAGE_CRASHED:
+    async def _may_return(self, loss: Loss) -> bool:
+        """Say that the room is lost, and wait for the moment to try again; False when there is none any more."""
+        now_ms = self._clock.monotonic_ms()
+        pause = self._returning.lost(loss.cause, now_ms)
+        self._log.warning("room lost", cause=loss.cause.value, detail=loss.detail, attempt=self._returning.attempts)
+        said = {
+            "cause": loss.cause.value,
+            "attempt": self._returning.attempts,
+            "detail": loss.detail,
+            "ago_ms": max(0, int(now_ms - loss.seen_ms)),
+            "evidence": loss.detail,
+        }
+        await self.log.tell("recorder.lost", said)
+        if isinstance(pause, EndReason):
+            self.stop(pause, loss.detail)
+            return False
+        self._enter(Phase.RECONNECTING)
+        await asyncio.sleep(pause)
+        return True
+
+    def _page_gone(self, gone: Gone) -> None:
+        self._lose(Loss(gone.cause, gone.evidence, self._heard_ms if gone.heard_ms is None else gone.heard_ms))
+
+    def _lose(self, loss: Loss) -> None:
+        """The present stay is over; the first reason wins."""
+        if not self._loss.done():
+            self._loss.set_result(loss)
+
+    def _lost_now(self, cause: GapCause, detail: str) -> Loss:
+        """What was told first, if anything was: a page that is gone is seen in many places."""
+        return self._loss.result() if self._loss.done() else Loss(cause, detail, self._heard_ms)
+
+    def _passing_loss(self, reason: EndReason, detail: str) -> Loss | None:
+        """What ends a capture that was never in its room is one more failed try for one that was."""
+        if self._was_in_room:
+            return self._lost_now(GapCause.SIGNALLING_LOST, detail)
+        self.stop(reason, detail)
+        return None
+
+    def _lose_or_stop(self, reason: EndReason, detail: str | None) -> None:
+        loss = self._passing_loss(reason, detail or reason.value)
+        if loss is not None:
+            self._lose(loss)
+
+    async def _leave(self) -> None:
+        """Out of the room and everything told, or the deadline is over."""
+        seat = self._seat
+        if seat is None or self._channel is None or self._loss.done():
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.leave_timeout):
-                await self._seat.leave()
+                await seat.leave()
                 await self._page_is_empty.wait()
-
-    def _page_crashed(self) -> None:
-        self.stop(EndReason.PAGE_CRASHED, "the page's process died")
 
     # --- timers ---------------------------------------------------------------------------------------------------
 
-    async def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        """Whatever goes wrong must end this capture with a reason, and no other capture."""
         try:
             await work
         except SpoolError as error:
             self.stop(EndReason.DISK_FAILED, str(error))
+        except Exception as error:
+            self._log.exception("the recorder failed")
+            self.stop(EndReason.PAGE_CRASHED, f"internal error: {error!r}")
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` beside everything else; the capture's end waits for it."""
+        task = asyncio.create_task(self._watched(work))
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
 
     async def _heartbeats(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_interval)
-            await self._tell("recorder.heartbeat")
+            await self._tell_of_the_spool()
+            channel = self._channel
+            page = {}
+            if channel is not None:
+                page = {"page_made": channel.made, "page_taken": channel.page_seq, "page_missed": channel.missed}
+            await self.log.tell("recorder.heartbeat", page)
+
+    async def _tell_of_the_spool(self) -> None:
+        """What the spool found out since the last heartbeat: damage, and that its end is near or no longer near."""
+        damage = self._spool.take_damage(self.capture_id)
+        if damage is not None:
+            await self.log.tell("recorder.damaged", damage_said(damage, self._clock.wall_ms()))
+        if self.log.state.telemetry is self._spool.is_nearly_full:
+            await self.log.tell("recorder.telemetry", not self._spool.is_nearly_full)
+
+    def stood_still(self, stall: Stall) -> None:
+        """The process got no time. Its page did, unless the whole machine was suspended, and keeps what it saw."""
+        is_suspended = stall.suspended_ms > 0
+        said = {
+            "ms": stall.ms,
+            "suspended_ms": stall.suspended_ms,
+            "lost": (Lost.EVERYTHING if is_suspended else Lost.NOTHING).value,
+            "evidence": "the machine was suspended" if is_suspended else "the recorder got no time; its page had it",
+        }
+        self._aside(self.log.tell("recorder.stood_still", said))
+
+    def clock_jumped(self, jump_ms: int) -> None:
+        """Somebody set the wall clock, by so many milliseconds."""
+        self._aside(self.log.tell("recorder.clock_jumped", {"jump_ms": jump_ms}))
 
     async def _company(self) -> None:
         """Leave when nobody is there any more, nobody ever came, or the time is over."""
@@ -217,135 +383,110 @@ class Recorder:
 
     def _departures(self) -> list[tuple[float, EndReason]]:
         """In how many seconds the bot would leave, and why, if nothing changed until then."""
-        now_ms = self._clock.monotonic_ms() - self._started_ms
+        now_ms = self.log.elapsed_ms()
         found: list[tuple[float, EndReason]] = []
         if self._settings.max_duration is not None:
             found.append((self._settings.max_duration - now_ms / 1000, EndReason.MAX_DURATION))
-        meeting = self.state.meeting
-        if self.state.in_conference and meeting.empty_since_ms is not None:
+        meeting = self.log.state.meeting
+        if self.log.state.in_conference and meeting.empty_since_ms is not None:
             alone = (now_ms - meeting.empty_since_ms) / 1000
             if meeting.started_at is None:
                 found.append((self._settings.nobody_came_timeout - alone, EndReason.NOBODY_CAME))
             else:
-                reason = EndReason.ONLY_BOTS_LEFT if self.state.participants else EndReason.LEFT_ALONE
+                reason = EndReason.ONLY_BOTS_LEFT if self.log.state.participants else EndReason.LEFT_ALONE
                 found.append((self._settings.left_alone_grace - alone, reason))
         return found
 
     # --- from message to disk -------------------------------------------------------------------------------------
 
-    async def _take(self, channel: Channel, fresh: list[PageMessage]) -> None:
+    async def _take(self, seat: Seat, channel: Channel, fresh: list[PageMessage]) -> None:
         """Normalize, store and acknowledge what a page said."""
-        messages = [self._from_page(message) for message in fresh]
-        found = await self._record(messages, page_load=channel.page_load, page_seq=fresh[-1].page_seq)
-        if self._seat is not None:
-            self._seat.acknowledge(fresh[-1].page_seq)
+        messages = [self._from_page(seat, message) for message in fresh]
+        self._heard_ms = max(self._heard_ms, seat.monotonic_ms(fresh[-1].now))
+        page_load = f"{channel.page_load}/{channel.conference}"
+        found = await self.log.record(messages, page_load=page_load, page_seq=fresh[-1].page_seq)
+        seat.acknowledge(fresh[-1].page_seq)
         for event in found:
             if type(event.payload) in _TO_REACT_TO:
                 self._react(event)
         if fresh[-1].origin == LAST_WORD:
             self._page_is_empty.set()
 
-    def _from_page(self, message: PageMessage) -> Message:
-        monotonic_ms = self._seat.monotonic_ms(message.now) if self._seat else self._clock.monotonic_ms()
+    def _from_page(self, seat: Seat, message: PageMessage) -> Message:
         return Message(
             # A page may say what it likes, but not in the recorder's name.
             origin=f"page.{message.origin}" if message.origin.startswith("recorder.") else message.origin,
             args=message.args,
             wall_ms=int(message.wall_ms),
-            monotonic_ms=int(monotonic_ms - self._started_ms),
+            monotonic_ms=int(seat.monotonic_ms(message.now) - self.log.started_ms),
         )
-
-    async def _tell(self, origin: str, payload: events.Payload | None = None) -> None:
-        """Record something that the recorder itself knows."""
-        args = [] if payload is None else [msgspec.to_builtins(payload)]
-        monotonic_ms = int(self._clock.monotonic_ms() - self._started_ms)
-        await self._record([Message(origin, args, self._clock.wall_ms(), monotonic_ms)])
-
-    async def _record(self, messages: list[Message], *, page_load: str | None = None, page_seq: int = 0) -> list[Event]:
-        """Normalize `messages`; the new state counts from the moment when its events are on disk.
-
-        Who waits for it may be cancelled; the work itself goes on, so that state and disk agree.
-        """
-        return await asyncio.shield(self._record_whole(messages, page_load, page_seq))
-
-    async def _record_whole(self, messages: list[Message], page_load: str | None, page_seq: int) -> list[Event]:
-        async with self._turn:
-            state, found = self.state, []
-            for message in messages:
-                state, more = normalize(state, message)
-                found += more
-            if found:
-                append = Append(state, found, self._clock.wall_ms(), page_load, page_seq)
-                self.position = await self._append(append)
-                self.last_event = found[-1]
-            if (state.in_conference, state.meeting) != (self.state.in_conference, self.state.meeting):
-                self._company_changed.set()
-            self.state = state
-            return found
-
-    async def _append(self, append: Append) -> Position:
-        """Append to the spool, patiently: a full disk can be emptied, and the page keeps what we don't take."""
-        deadline = self._clock.monotonic_ms() + self._settings.spool_retry_timeout * 1000
-        while True:
-            try:
-                return await self._spool.append(self.capture_id, append)
-            except SpoolError as error:
-                if self._ending.done() or self._clock.monotonic_ms() >= deadline:
-                    raise
-                self._log.error("the spool takes nothing", problem=str(error), hint=error.hint)
-                await asyncio.sleep(self._settings.spool_retry_pause)
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
     def _react(self, event: Event) -> None:
         payload = event.payload
-        if isinstance(payload, events.ConferenceJoined):
-            self.phase = Phase.IN_ROOM
-            self._in_room.set()
-            self.settled.set()
-            self._log.info("in the room", participants=payload.roster_size)
-        elif isinstance(payload, events.CaptureLobbyWaiting):
-            self.phase = Phase.LOBBY
-            self.settled.set()
-            self._log.info("waiting in the lobby")
-            if self._seat is not None:
-                self._seat.knock(self._settings.bot_name)
-        elif isinstance(payload, events.CaptureHookInstalled) and payload.unknown_events:
-            self._log.info("the library can emit events without a type here", events=len(payload.unknown_events))
+        if self._ending.done():
+            return  # what comes on the way out means nothing any more
+        match payload:
+            case events.ConferenceJoined():
+                self._arrive(payload)
+            case events.ConnectionEstablished() if not self._in_room.is_set():
+                self._enter(Phase.JOINING)
+            case events.CaptureLobbyWaiting():
+                self._wait_in_lobby()
+            case events.SignallingLost():
+                self._give_signalling_time()
+            case events.SignallingRestored() if self._signalling_deadline is not None:
+                self._signalling_deadline.cancel()
+            case events.CaptureHookInstalled() if payload.unknown_events:
+                self._log.info("the library can emit events without a type here", events=len(payload.unknown_events))
+            case _:
+                self._judge(payload)
+
+    def _arrive(self, payload: events.ConferenceJoined) -> None:
+        self._enter(Phase.IN_ROOM)
+        self._was_in_room = True
+        self._in_room.set()
+        self.settled.set()
+        if self._returning.attempts:
+            self._log.info("back in the room", attempts=self._returning.attempts, participants=payload.roster_size)
         else:
-            verdict = admission.verdict(
-                payload, has_password=self._settings.room_password is not None, has_token=bool(self.address.token)
-            )
-            if verdict is not None:
-                self.stop(*verdict)
+            self._log.info("in the room", participants=payload.roster_size)
+        self._returning.back()
 
+    def _wait_in_lobby(self) -> None:
+        self._enter(Phase.LOBBY)
+        self.settled.set()
+        self._log.info("waiting in the lobby")
+        if self._seat is not None:
+            self._seat.knock(self._settings.bot_name)
 
-async def end_cut_captures(spool: Spool, clock: Clock) -> int:
-    """Give every capture that a killed process left in `spool` its gap and its end.
+    def _give_signalling_time(self) -> None:
+        """It mostly comes back by itself, with nothing lost; not for ever."""
+        self._log.warning("signalling lost")
+        seconds = self._settings.signalling_timeout
+        loss = Loss(GapCause.SIGNALLING_LOST, f"signalling was gone for {seconds:g} s", self._heard_ms)
+        if self._signalling_deadline is not None:
+            self._signalling_deadline.cancel()
+        self._signalling_deadline = self._loop.call_later(seconds, self._lose, loss)
 
-    :returns: how many there were.
-    """
-    cut = await spool.open_captures()
-    for capture in cut:
-        state, found = capture.state, []
-        for message in _last_words(capture, clock.wall_ms()):
-            state, more = normalize(state, message)
-            found += more
-        await spool.append(state.capture_id, Append(state, found, clock.wall_ms()))
-    return len(cut)
+    def _judge(self, payload: events.Payload) -> None:
+        verdict = admission.verdict(
+            payload, has_password=self._settings.room_password is not None, has_token=self._token is not None
+        )
+        if verdict is None:
+            return
+        if verdict.reason in (EndReason.TOKEN_REJECTED, EndReason.TOKEN_EXPIRED):
+            verdict = self._judge_token(verdict)
+        if verdict.is_passing:
+            self._lose_or_stop(verdict.reason, verdict.detail)
+        else:
+            self.stop(*verdict)
 
-
-def _last_words(capture: OpenCapture, now: int) -> list[Message]:
-    gap = events.CaptureGap(
-        cause=events.GapCause.PROCESS_KILLED,
-        lost=events.Lost.EVERYTHING,
-        from_at=capture.touched_at,
-        to_at=max(now, capture.touched_at),
-        evidence="from the last write to the spool to its adoption by another process",
-    )
-    end = events.CaptureEnded(reason=EndReason.PROCESS_KILLED)
-    at, last_ms = capture.touched_at, capture.state.last_ms
-    return [
-        Message("recorder.gap", [msgspec.to_builtins(gap)], at, last_ms),
-        Message("recorder.ended", [msgspec.to_builtins(end)], at, last_ms),
-    ]
+    def _judge_token(self, verdict: Verdict) -> Verdict:
+        """A token may have run out since the last login, and another may be there by now."""
+        if self._was_in_room and tokens.current(self.address, self._settings) not in (None, self._token):
+            return Verdict(EndReason.ROOM_UNREACHABLE, "the token was renewed meanwhile")
+        if self._token is not None and tokens.has_expired(self._token, self._clock.wall_ms()):
+            return Verdict(EndReason.TOKEN_EXPIRED, verdict.detail)
+        return verdict

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     # --- the bot --------------------------------------------------------------------------------------
     bot_name: str = Field("Event recorder", description="the name that others in the room see", min_length=1)
     room_password: SecretStr | None = Field(None, description="password of locked rooms")
+    jwt: SecretStr | None = Field(None, description="JSON Web Token to log in with, for links without one")
+    jwt_file: Path | None = Field(None, description="file with such a token, read anew for every login")
 
     # --- many rooms -----------------------------------------------------------------------------------
     rooms_per_page: int = Field(
@@ -89,10 +91,32 @@ class Settings(BaseSettings):
     page_load_timeout: float = Field(30, gt=0, description="document, config and library have loaded")
     join_timeout: float = Field(45, gt=0, description="in the room, counted from the loaded page")
     lobby_timeout: float = Field(600, gt=0, description="let in from the lobby by a moderator")
+    reconnect_timeout: float = Field(
+        900, gt=0, description="back in a room that was lost; three times the longest outage that was tried"
+    )
+    reconnect_pause_initial: float = Field(0.5, gt=0, description="before the second try to get back into a room")
+    reconnect_pause_max: float = Field(10, gt=0, description="longest pause between tries to get back into a room")
+    crashes_limit: int = Field(5, gt=0, description="crashes of page or browser within crashes_window end a capture")
+    crashes_window: float = Field(600, gt=0, description="older crashes are forgiven")
     leave_timeout: float = Field(2, gt=0, description="out of the room; then the page is closed anyway")
     page_call_timeout: float = Field(10, gt=0, description="any single call into a page")
     flush_timeout: float = Field(15, gt=0, description="deliver the spool on the way out; the rest stays in it")
     browser_stop_timeout: float = Field(5, gt=0, description="Chromium closes; then it is killed")
+
+    # --- signs of life --------------------------------------------------------------------------------
+    page_heartbeat_ms: int = Field(5_000, gt=0, description="how often a page says that it lives")
+    page_hung_timeout: float = Field(20, gt=0, description="a page that says nothing counts as crashed; 4 heartbeats")
+    signalling_silence_ms: int = Field(
+        15_000, gt=0, description="nothing arrived from the server and it did not answer when asked: signalling is lost"
+    )
+    signalling_timeout: float = Field(
+        90, gt=0, description="signalling that was lost comes back by itself; then the room is joined anew"
+    )
+    watch_interval: float = Field(1, gt=0, description="how often the process looks at its clocks")
+    stall_tolerance: float = Field(
+        5, gt=0, description="a look that comes later than this: the process stood still; a busy machine takes 1 s"
+    )
+    clock_jump_tolerance: float = Field(1, gt=0, description="of the wall clock; what is less is slewed by NTP")
 
     # --- page to Python -------------------------------------------------------------------------------
     page_batch_messages: int = Field(100, gt=0, le=1000, description="messages in one call of the binding")
@@ -117,8 +141,14 @@ class Settings(BaseSettings):
 
     # --- spool ----------------------------------------------------------------------------------------
     spool_max_bytes: int = Field(2 * 2**30, gt=0, description="a spool file grows no larger; below most disks")
+    spool_reserve_bytes: int = Field(
+        2**20, gt=0, description="room above spool_max_bytes, and on the disk, for gaps and ends; some hundred captures"
+    )
     spool_recent_bytes: int = Field(
         16 * 2**20, ge=0, description="of the newest events are kept in memory too; more than waits for a busy database"
+    )
+    spool_read_bytes: int = Field(
+        16 * 2**20, gt=0, description="a batch read from disk takes no more, but for its last block: events can be large"
     )
     spool_group_appends: int = Field(256, gt=0, description="appends that share one fsync")
     spool_retry_timeout: float = Field(600, gt=0, description="a spool that takes nothing ends its captures after")
@@ -138,6 +168,15 @@ class Settings(BaseSettings):
     )
     writer_linger: float = Field(
         0.005, ge=0, description="wait for company before a batch is sent; 50 ms would triple latency"
+    )
+    sink_write_timeout: float = Field(
+        300, gt=0, description="a sink stores a batch, else it is unavailable; several statements of a busy database"
+    )
+    sink_lag_share: float = Field(
+        0.25, gt=0, le=1, description="of spool_max_bytes: a sink beside the database that holds up more is given up"
+    )
+    outage_reminder_interval: float = Field(
+        3600, gt=0, description="between log lines about a sink that stays unavailable; an outage may last for days"
     )
     database_connect_timeout: float = Field(5, gt=0, description="a connection stands")
     database_statement_timeout: float = Field(60, gt=0, description="one statement answers")

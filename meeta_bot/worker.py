@@ -14,16 +14,19 @@ from pathlib import Path
 
 from meeta_bot import spool as spools
 from meeta_bot.browser import Chromium
+from meeta_bot.capture_log import end_cut_captures
 from meeta_bot.clock import Clock, SystemClock
 from meeta_bot.events import EndReason
 from meeta_bot.logs import get_logger
 from meeta_bot.pace import JoinPace
 from meeta_bot.pages import Pages
-from meeta_bot.recorder import End, Phase, Recorder, end_cut_captures
+from meeta_bot.phases import Phase
+from meeta_bot.recorder import End, Recorder
 from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
 from meeta_bot.sinks import Sink
 from meeta_bot.spool import Spool
+from meeta_bot.watch import Stall, Watch
 from meeta_bot.writer import Prepare, Writer
 
 _log = get_logger("worker")
@@ -58,11 +61,12 @@ class Worker:
         self._also = dict(also or {})
         self.writer = Writer(self.spool, self._sink, settings, prepare)
         self._writers = [self.writer, *_writers(self.spool, self._also, settings)]
-        self.chromium = Chromium(settings, self._browser_crashed)
+        self.chromium = Chromium(settings)
         self.pages = Pages(self.chromium, self._clock, settings)
         self.recorders: list[Recorder] = []  # in the order in which they began, those that have ended too
         self._rooms: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._pace = JoinPace(settings)
+        self._watch = Watch(self._clock, settings, self._stood_still, self._clock_jumped)
 
     async def run(self, addresses: Iterable[RoomAddress]) -> list[End]:
         """Record every address, and those added meanwhile, until all captures have ended.
@@ -74,6 +78,7 @@ class Worker:
         for writer in self._writers:
             writer.start()
         adoption = asyncio.create_task(self._adopt(), name="adoption")
+        watches = [asyncio.create_task(self._watch.run()), asyncio.create_task(self.pages.watch())]
         try:
             await self.chromium.start()
             gc.freeze()  # what was imported and started stays: no need to look through it again and again
@@ -82,6 +87,10 @@ class Worker:
             await self._all_over()
             return [recorder.end for recorder in self.recorders if recorder.end is not None]
         finally:
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
+            await self.pages.close()
             await self.chromium.stop()
             await self._stop_delivery(adoption)
 
@@ -152,9 +161,18 @@ class Worker:
         """Why a sink takes nothing at the moment; None when all do."""
         return next((writer.unavailable for writer in self._writers if writer.unavailable), None)
 
-    def _browser_crashed(self) -> None:
-        for recorder in self.recorders:
-            recorder.stop(EndReason.BROWSER_CRASHED, "Chromium went away")
+    def _stood_still(self, stall: Stall) -> None:
+        _log.warning("the process stood still", milliseconds=stall.ms, suspended_milliseconds=stall.suspended_ms)
+        for recorder in self._running():
+            recorder.stood_still(stall)
+
+    def _clock_jumped(self, jump_ms: int) -> None:
+        _log.warning("the wall clock was set", milliseconds=jump_ms)
+        for recorder in self._running():
+            recorder.clock_jumped(jump_ms)
+
+    def _running(self) -> list[Recorder]:
+        return [recorder for recorder in self.recorders if recorder.phase not in (Phase.LEAVING, Phase.ENDED)]
 
     async def _end_what_was_cut(self, spool: Spool) -> None:
         cut = await end_cut_captures(spool, self._clock)
@@ -166,10 +184,10 @@ class Worker:
         await self.writer.ready.wait()
         for spool in spools.adopt(spool_root(self._settings), self._settings):
             await self._end_what_was_cut(spool)
-            await deliver_and_close(spool, self._make_sink(), self._settings, also=self._also)
+            await deliver_and_close(spool, self._make_sink(), self._settings, also=self._also, within=None)
 
     async def _stop_delivery(self, adoption: asyncio.Task[None]) -> None:
-        await _stop(self._writers, self._settings)
+        await _stop(self._writers, self._settings.flush_timeout)
         if self.writer.ready.is_set():
             await asyncio.wait([adoption], timeout=self._settings.flush_timeout)
         adoption.cancel()
@@ -180,27 +198,34 @@ class Worker:
 
 
 def _writers(spool: Spool, sinks: Mapping[str, Sink], settings: Settings) -> list[Writer]:
-    return [Writer(spool, sink, settings, name=name) for name, sink in sinks.items()]
+    """Sinks beside the database: one that hangs must not fill the spool for it."""
+    return [Writer(spool, sink, settings, name=name, may_be_given_up=True) for name, sink in sinks.items()]
 
 
-async def _stop(writers: Iterable[Writer], settings: Settings) -> None:
-    """Within the flush deadline, which is one for all."""
-    await asyncio.gather(*(writer.stop(settings.flush_timeout) for writer in writers))
+async def _stop(writers: Iterable[Writer], within: float | None) -> None:
+    """Within so many seconds, for all together."""
+    await asyncio.gather(*(writer.stop(within) for writer in writers))
 
 
 async def deliver_and_close(
-    spool: Spool, sink: Sink, settings: Settings, *, also: Mapping[str, Sink] | None = None
+    spool: Spool,
+    sink: Sink,
+    settings: Settings,
+    *,
+    also: Mapping[str, Sink] | None = None,
+    within: float | None,
 ) -> int:
-    """Deliver a spool that nobody appends to, within the flush deadline, and close spool and sink.
+    """Deliver a spool that nobody appends to, and close spool and sink.
 
     :param also: further sinks by name; they stay open.
+    :param within: seconds that it may take; None: as long as it takes.
     :returns: how many events remain in it.
     """
     writers = [Writer(spool, sink, settings), *_writers(spool, also or {}, settings)]
     for writer in writers:
         writer.start()
     try:
-        await _stop(writers, settings)
+        await _stop(writers, within)
         return spool.waiting
     finally:
         await sink.close()

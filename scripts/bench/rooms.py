@@ -115,13 +115,13 @@ def _targets(found: list[Run], default: int) -> Iterator[Target]:
 
 async def _empty_browser() -> float:
     """PSS in MB of a Chromium with an empty page."""
-    before = _cost(os.getpid()).memory["browser"]
+    before = cost(os.getpid()).memory["browser"]
     chromium = Chromium(settings.load())
     await chromium.start()
     try:
         await chromium.new_page()
         await asyncio.sleep(SETTLE_SECONDS)
-        return (_cost(os.getpid()).memory["browser"] - before) / MEBIBYTE_KB
+        return (cost(os.getpid()).memory["browser"] - before) / MEBIBYTE_KB
     finally:
         await chromium.stop()
 
@@ -133,9 +133,9 @@ async def _measure(rooms: int, per_page: int, database_url: str, empty: float) -
         async with _recorder(addresses, per_page, database_url) as (pid, joined_seconds):
             await _until_served(stack, names)
             await asyncio.sleep(SETTLE_SECONDS)
-            before, began = _cost(pid), time.monotonic()
+            before, began = cost(pid), time.monotonic()
             await asyncio.sleep(MEASURE_SECONDS)
-            after, seconds = _cost(pid), time.monotonic() - began
+            after, seconds = cost(pid), time.monotonic() - began
     memory = {part: kib / MEBIBYTE_KB for part, kib in after.memory.items()}
     memory["browser"] -= empty
     cpu = {part: 100 * (used - before.cpu[part]) / seconds for part, used in after.cpu.items()}
@@ -198,11 +198,11 @@ async def _until_served(stack: Stack, names: list[str]) -> None:
                 await asyncio.sleep(0.2)
 
 
-def _cost(pid: int) -> Cost:
+def cost(pid: int) -> Cost:
     """Of a process and everything that it started."""
     memory: Parts = defaultdict(float)
     cpu: Parts = defaultdict(float)
-    for process, part in _processes(pid, "python"):
+    for process, part in processes(pid, "python"):
         try:
             memory[part] += _pss_kib(process)
             cpu[part] += _cpu_seconds(process)
@@ -211,13 +211,13 @@ def _cost(pid: int) -> Cost:
     return Cost(memory, cpu)
 
 
-def _processes(pid: int, part: str) -> Iterator[tuple[int, str]]:
+def processes(pid: int, part: str) -> Iterator[tuple[int, str]]:
     yield pid, part
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
             line = Path(f"/proc/{child}/cmdline").read_bytes()
             chromium = b"--type=" in line or b"--headless" in line
-            yield from _processes(int(child), "browser" if chromium else "driver" if part == "python" else part)
+            yield from processes(int(child), "browser" if chromium else "driver" if part == "python" else part)
 
 
 def _pss_kib(pid: int) -> int:

@@ -53,6 +53,13 @@ async def stack() -> AsyncIterator[Stack]:
         yield running
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_stack() -> AsyncIterator[Stack]:
+    """A local stack of a test's own, for faults that all its rooms feel."""
+    async with Stack.start(hibernation_seconds=2) as running:
+        yield running
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def participant_browser() -> AsyncIterator[ParticipantBrowser]:
     async with ParticipantBrowser.start() as browser:

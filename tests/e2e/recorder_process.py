@@ -58,6 +58,16 @@ class RecorderProcess:
                 await self._news.wait()
         return found()[-1]
 
+    async def until_stored(self, database_url: str, event_type: str, times: int = 1) -> None:
+        """Wait until its captures have so many events of a type in the database."""
+        async with reading(database_url) as reader, asyncio.timeout(LOG_TIMEOUT):
+            while True:
+                assert not self._reader.done(), f"the recorder ended without {event_type!r}: {self.log} {self.talk}"
+                captures = {line["capture"] for line in self.log if line["event"] == "in the room"}
+                if (await reader.counts(sorted(captures))).get(event_type, 0) >= times:
+                    return
+                await asyncio.sleep(0.05)  # another process fills the table
+
     def send(self, number: signal.Signals) -> None:
         """Send the recorder, and nothing that it started, a signal."""
         self._process.send_signal(number)

@@ -51,14 +51,17 @@ async def test_a_focus_that_never_answers_ends_at_the_join_deadline(
 
 
 @pytest.mark.parametrize(("process", "reason"), [("renderer", "page_crashed"), ("browser", "browser_crashed")])
-async def test_a_crash_ends_the_capture_and_keeps_what_was_seen(
+async def test_one_crash_too_many_ends_the_capture_and_keeps_what_was_seen(
     stack: Stack, people: People, newest_database: str, tmp_path: Path, process: str, reason: str
 ) -> None:
     url = stack.room_url(f"crash-{process}")
     ada = await people.participant(url)
     await ada.join("Ada")
-    async with recording(url, "--database-url", newest_database, "--json", **folder_for_spool(tmp_path)) as recorder:
+    environment = {"MEETA_CRASHES_LIMIT": "2", **folder_for_spool(tmp_path)}
+    async with recording(url, "--database-url", newest_database, "--json", **environment) as recorder:
         await recorder.logged("in the room")
+        os.kill(_PROCESSES[process](recorder.pid), signal.SIGKILL)
+        await recorder.logged("back in the room")
         os.kill(_PROCESSES[process](recorder.pid), signal.SIGKILL)
         assert (await _end(recorder))["end_reason"] == reason
         assert await recorder.ended() == 7

@@ -49,6 +49,8 @@ def judged(payload: Payload, *, password: bool = False, token: bool = False) -> 
         (connection("connection.droppedError"), (EndReason.ROOM_UNREACHABLE, "connection.droppedError")),
         (connection("connection.otherError", "why"), (EndReason.ROOM_UNREACHABLE, "why")),
         (events.CaptureError(where="join", message="threw"), (EndReason.NOT_JITSI, "threw")),
+        (events.ConnectionTokenExpired(), (EndReason.TOKEN_EXPIRED, None)),
+        (events.ConferenceLeft(), (EndReason.RECONNECT_EXHAUSTED, "the server put the bot out of the room")),
     ],
 )
 def test_what_ends_a_capture_and_why(payload: Payload, expected: tuple[EndReason, str | None]) -> None:
@@ -66,7 +68,6 @@ def test_what_ends_a_capture_and_why(payload: Payload, expected: tuple[EndReason
         events.ConferenceError(error="x"),
         events.ConnectionDisconnected(),
         events.ParticipantKicked(),
-        events.ConferenceLeft(),
     ],
 )
 def test_what_does_not_end_a_capture(payload: Payload) -> None:
@@ -79,3 +80,23 @@ def test_a_password_that_was_given_is_wrong_and_not_missing() -> None:
 
 def test_a_token_that_was_given_is_rejected_and_not_missing() -> None:
     assert judged(connection("connection.passwordRequired"), token=True) == (EndReason.TOKEN_REJECTED, None)
+
+
+@pytest.mark.parametrize(
+    ("payload", "passes"),
+    [
+        (connection("connection.droppedError"), True),
+        (conference("conference.focusLeft"), True),
+        (conference("conference.connectionError.notAllowed"), True),
+        (events.ConferenceLeft(), True),
+        (connection("connection.passwordRequired"), False),
+        (conference("conference.passwordRequired"), False),
+        (conference("conference.destroyed"), False),
+        (events.CaptureKicked(), False),
+        (events.CaptureLobbyDenied(), False),
+    ],
+)
+def test_what_may_pass_for_one_that_was_in_the_room(payload: Payload, passes: bool) -> None:
+    found = verdict(payload, has_password=False, has_token=False)
+    assert found is not None
+    assert found.is_passing is passes

@@ -1,0 +1,57 @@
+"""Notices when the process stood still (suspended laptop, SIGSTOP, starved machine) and when the wall clock was set.
+
+CLOCK_MONOTONIC goes on while a process is stopped and stands still while the machine is suspended; CLOCK_BOOTTIME goes
+on in both cases; the wall clock goes with CLOCK_BOOTTIME unless somebody sets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from meeta_bot.clock import Clock
+from meeta_bot.settings import Settings
+
+
+class Stall(NamedTuple):
+    """The process got no time for ``ms`` up to now; for ``suspended_ms`` of them the whole machine did not."""
+
+    ms: int
+    suspended_ms: int
+
+
+class Watch:
+    """Looks at the clocks again and again. ``on_jump`` is told milliseconds, negative for a clock that was set back."""
+
+    def __init__(
+        self, clock: Clock, settings: Settings, on_stall: Callable[[Stall], None], on_jump: Callable[[int], None]
+    ) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._on_stall = on_stall
+        self._on_jump = on_jump
+        self._last = self._read()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.watch_interval)
+            self.look()
+
+    def look(self) -> None:
+        """Compare the clocks with the last look, which should have been ``watch_interval`` ago."""
+        wall, monotonic, boot = self._read()
+        wall_before, monotonic_before, boot_before = self._last
+        self._last = (wall, monotonic, boot)
+        passed = boot - boot_before
+        late = passed - self._settings.watch_interval * 1000
+        if late > self._settings.stall_tolerance * 1000:
+            suspended = passed - (monotonic - monotonic_before)
+            self._on_stall(Stall(int(late), max(0, int(suspended))))
+        jump = (wall - wall_before) - passed
+        if abs(jump) > self._settings.clock_jump_tolerance * 1000:
+            self._on_jump(int(jump))
+
+    def _read(self) -> tuple[float, float, float]:
+        return self._clock.wall_ms(), self._clock.monotonic_ms(), self._clock.boot_ms()

@@ -1,0 +1,41 @@
+"""The table of phases: every phase ends, every reason has a place, and ARCHITECTURE.md shows the table as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meeta_bot.events import EndReason
+from meeta_bot.phases import ANYWHERE, TABLE, Phase, diagram
+from meeta_bot.settings import Settings
+
+ARCHITECTURE = Path(__file__).parents[2] / "ARCHITECTURE.md"
+
+
+def test_every_phase_has_a_rule() -> None:
+    assert list(TABLE) == list(Phase)
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.ENDED])
+def test_no_phase_lasts_for_ever(phase: Phase) -> None:
+    rule = TABLE[phase]
+    assert rule.deadlines
+    assert set(rule.deadlines) <= Settings.model_fields.keys()
+    assert rule.following
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_every_phase_leads_to_the_end(phase: Phase) -> None:
+    reached = {phase}
+    while more := {after for one in reached for after in TABLE[one].following} - reached:
+        reached |= more
+    assert Phase.ENDED in reached
+
+
+def test_every_reason_ends_some_phase() -> None:
+    assert {reason for rule in TABLE.values() for reason in rule.ends} | ANYWHERE == set(EndReason)
+
+
+def test_the_architecture_shows_the_table() -> None:
+    assert diagram() in ARCHITECTURE.read_text(encoding="utf-8")
