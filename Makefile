@@ -53,8 +53,8 @@ hook: setup-test ## The injected JavaScript, under node
 	node --test tests/hook/*.test.mjs
 
 .PHONY: fast-tests
-fast-tests: setup-test ## Unit tests, tapes and PostgreSQL tests
-	$(python) -m pytest -n 2 tests/unit tests/tapes tests/postgres
+fast-tests: setup-test ## Unit tests, tapes, PostgreSQL tests, and faults at spool and writer
+	$(python) -m pytest -n 2 tests/unit tests/tapes tests/postgres tests/chaos
 
 # One after the other: two browsers with participants at once would starve each other on two cores.
 .PHONY: browser-tests
@@ -64,6 +64,10 @@ browser-tests: setup-test ## The local stack and the end-to-end tests, in real C
 .PHONY: bench
 bench: setup-test ## Measure speed and memory, and write docs/performance.md (about half an hour)
 	$(python) -m scripts.bench --keep
+
+.PHONY: chaos
+chaos: setup-test ## Inject a thousand faults, and ask whether anything was lost (about half an hour)
+	$(python) -m scripts.chaos
 
 .PHONY: format
 format: setup-test ## Rewrite Python files in the project's style

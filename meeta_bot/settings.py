@@ -148,7 +148,7 @@ class Settings(BaseSettings):
         16 * 2**20, ge=0, description="of the newest events are kept in memory too; more than waits for a busy database"
     )
     spool_read_bytes: int = Field(
-        16 * 2**20, gt=0, description="a batch read from disk takes no more, but for its last block: events can be large"
+        16 * 2**20, gt=0, description="a batch read from disk, but for its last block: events can be large"
     )
     spool_group_appends: int = Field(256, gt=0, description="appends that share one fsync")
     spool_retry_timeout: float = Field(600, gt=0, description="a spool that takes nothing ends its captures after")
