@@ -19,7 +19,7 @@ from meeta_bot.errors import EXIT_EVENTS_REMAIN, SpoolError, SpoolUnusable
 from meeta_bot.postgres import PostgresSink
 from meeta_bot.settings import Settings, load
 from meeta_bot.spool import adopt
-from meeta_bot.spool_look import CaptureLook, SpoolLook, look
+from meeta_bot.spool.look import CaptureLook, SpoolLook, look
 from meeta_bot.worker import deliver_and_close, spool_root
 
 app = typer.Typer(help="Events on disk that are not in the database yet.", no_args_is_help=True)

@@ -22,7 +22,7 @@ from meeta_bot.cli.database import DatabaseAccess
 from meeta_bot.errors import SpoolError, UsageError
 from meeta_bot.queries import LATEST, Reader
 from meeta_bot.settings import Settings, load
-from meeta_bot.spool_look import look
+from meeta_bot.spool.look import look
 from meeta_bot.verify import Check, Spooled, Verdict, knows, stored_captures, stray_meetings, verdicts
 from meeta_bot.worker import spool_root
 

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from meeta_bot.doctor.checks import Examination, Finding, ok, warning
-from meeta_bot.spool_look import look
+from meeta_bot.spool.look import look
 from meeta_bot.worker import spool_root
 
 

@@ -41,7 +41,7 @@ from meeta_bot.events import (
 )
 from meeta_bot.normalize import Message, normalize
 from meeta_bot.spool import Append, Spool
-from meeta_bot.spool_look import look
+from meeta_bot.spool.look import look
 from meeta_bot.verify import Spooled, Verdict
 from tests import tapes
 from tests.postgres.samples import (

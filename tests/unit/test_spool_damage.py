@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from meeta_bot import chain, spool_damage
+from meeta_bot import chain
 from meeta_bot import spool as spools
 from meeta_bot.errors import SpoolError, SpoolUnusable
 from meeta_bot.events import SealedEvent
 from meeta_bot.spool import Position, Spool
-from meeta_bot.spool_file import Block, pack
+from meeta_bot.spool import damage as spool_damage
+from meeta_bot.spool.file import Block, pack
 from tests.unit.builders import append, broken_links, event, sealed, settings, state
 from tests.unit.spool_faults import DATABASE, LOG, as_a_kill_leaves_it, flip, found_in
 

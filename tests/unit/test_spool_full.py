@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from meeta_bot import spool_store
 from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
 from meeta_bot.spool import Spool
+from meeta_bot.spool import store as spool_store
 from tests.unit.builders import append, settings
 from tests.unit.spool_faults import DATABASE, LOG, big, fill_up, found_in
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from meeta_bot.cli import app
 from meeta_bot.settings import load
 from meeta_bot.spool import Spool
-from meeta_bot.spool_look import CaptureLook, look
+from meeta_bot.spool.look import CaptureLook, look
 from meeta_bot.worker import spool_root
 from tests.unit.builders import append, settings
 from tests.unit.spool_faults import DATABASE

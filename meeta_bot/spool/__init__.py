@@ -9,7 +9,7 @@ are upgraded in place when they are opened::
         events(ordinal, sealed, count, contents, checksum)   blocks of sealed events as MessagePack, in order of
                        arrival; every event has an ordinal, a block that of its last. contents: whose they are
         damage(number, capture_id, first_seq, last_seq, missed, evidence, since_at, told)   what was found missing
-    heads              the witness: how far every capture had come (see meeta_bot.spool_heads)
+    heads              the witness: how far every capture had come (see meeta_bot.spool.heads)
     reserve            room on the disk for last words, while the spool is owned
     damaged-…          what could not be read: a block, SQLite's log, or a whole file, as it was found
 
@@ -26,14 +26,14 @@ are upgraded in place when they are opened::
    it is set aside, and numbers go on behind those that are lost.
 6. A spool that is full takes nothing but last words (``Append.urgent``), and says so before (``is_nearly_full``).
 
-Checksums show what happens by accident, not what somebody does on purpose (see meeta_bot.spool_file). A power failure
+Checksums show what happens by accident, not what somebody does on purpose (see meeta_bot.spool.file). A power failure
 on a disk that does not keep what it has flushed can take the tail of the database and of the witness alike: that alone
 leaves no trace here, only in the log that is stored, whose last numbers then have no end.
 
 What was appended lately is kept in memory too, up to a bound, so that readers that keep up read no disk: a copy, of
 what is durable already.
 
-All work on files happens in one thread (meeta_bot.spool_store). Appends that wait while the disk is busy share the next
+All work on files happens in one thread (meeta_bot.spool.store). Appends that wait while the disk is busy share the next
 transaction. What was forgotten is deleted together with the next append, or when nothing else waits, or when much of it
 has piled up.
 """
@@ -55,9 +55,9 @@ from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull, SpoolUnusable
 from meeta_bot.events import SealedEvent
 from meeta_bot.logs import get_logger
 from meeta_bot.settings import Settings
-from meeta_bot.spool_file import BLOCK_EVENTS, FORMAT_VERSION, Block, spool_error, unpack
-from meeta_bot.spool_records import Append, Damage, OpenCapture, Position, Spooled
-from meeta_bot.spool_store import Addition, Store
+from meeta_bot.spool.file import BLOCK_EVENTS, FORMAT_VERSION, Block, spool_error, unpack
+from meeta_bot.spool.records import Append, Damage, OpenCapture, Position, Spooled
+from meeta_bot.spool.store import Addition, Store
 
 __all__ = [
     "BLOCK_EVENTS",

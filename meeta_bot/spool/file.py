@@ -22,8 +22,8 @@ import msgspec
 from meeta_bot.errors import SpoolError, SpoolFull, SpoolUnusable
 from meeta_bot.events import SealedEvent
 from meeta_bot.normalize import State
-from meeta_bot.spool_records import Append, Position
-from meeta_bot.spool_reserve import is_out_of_room
+from meeta_bot.spool.records import Append, Position
+from meeta_bot.spool.reserve import is_out_of_room
 
 FORMAT_VERSION = 3
 NAME = "events.sqlite3"

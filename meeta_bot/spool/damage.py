@@ -17,7 +17,7 @@ from typing import NamedTuple
 from meeta_bot import chain
 from meeta_bot.events import SealedEvent
 from meeta_bot.logs import get_logger
-from meeta_bot.spool_file import (
+from meeta_bot.spool.file import (
     INSERT_BLOCK,
     INSERT_DAMAGE,
     SAVE_CAPTURE,
@@ -31,7 +31,7 @@ from meeta_bot.spool_file import (
     missing_ordinals,
     transaction,
 )
-from meeta_bot.spool_records import Damage
+from meeta_bot.spool.records import Damage
 
 DAMAGED_FILES = 100  # blocks and logs that are set aside; more of them would show nothing new
 DAMAGED_BYTES = 64 * 2**20  # of them together: more than the log of SQLite and some hundred blocks

@@ -19,14 +19,15 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from meeta_bot import chain, spool_damage
+from meeta_bot import chain
 from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
 from meeta_bot.events import SealedEvent
 from meeta_bot.logs import get_logger
 from meeta_bot.normalize import State
 from meeta_bot.settings import Settings
-from meeta_bot.spool_damage import Loss, Standing
-from meeta_bot.spool_file import (
+from meeta_bot.spool import damage as spool_damage
+from meeta_bot.spool.damage import Loss, Standing
+from meeta_bot.spool.file import (
     INSERT_BLOCK,
     NAME,
     PAGE_BYTES,
@@ -53,9 +54,9 @@ from meeta_bot.spool_file import (
     used_bytes,
     waiting_of,
 )
-from meeta_bot.spool_heads import Head, Heads
-from meeta_bot.spool_records import Append, Damage, OpenCapture, Position, Spooled
-from meeta_bot.spool_reserve import Reserve, free_bytes
+from meeta_bot.spool.heads import Head, Heads
+from meeta_bot.spool.records import Append, Damage, OpenCapture, Position, Spooled
+from meeta_bot.spool.reserve import Reserve, free_bytes
 
 NEARLY_FULL = 0.9  # of the bound: the rest is for what can't be left out
 NEARLY_FULL_DISK = WAL_PAGES * PAGE_BYTES  # bytes free on the disk: SQLite's log alone may grow by so much

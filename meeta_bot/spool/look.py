@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from meeta_bot import spool_heads
 from meeta_bot.errors import SpoolUnusable
-from meeta_bot.spool_file import NAME, open_to_look, waiting_of
+from meeta_bot.spool import heads
+from meeta_bot.spool.file import NAME, open_to_look, waiting_of
 
 _LOCKS = Path("/proc/locks")
 _BUSY_TIMEOUT = 1.0  # seconds; a reader of a WAL waits for recovery at most
@@ -77,7 +77,7 @@ def _look(file: Path) -> SpoolLook:
     problem = None
     try:
         with contextlib.closing(open_to_look(file, _BUSY_TIMEOUT)) as database:
-            captures = _captures(database, spool_heads.passed(directory / "heads"))
+            captures = _captures(database, heads.passed(directory / "heads"))
     except (sqlite3.Error, SpoolUnusable) as error:
         problem = str(error)
     set_aside = sorted(path.name for path in directory.glob("damaged-*"))
