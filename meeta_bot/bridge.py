@@ -85,7 +85,9 @@ class Channel:
         self.conference = conference
         self.page_load: str | None = None
         self.page_seq = 0  # the last that was handed on
+        self._now: float | None = None  # the page's clock at the last message that was handed on
         self._books: PageBooks | None = None
+        self._books_now = 0.0  # the page's clock when it gave them
         self._batches = 0  # that were handed on, whole or in part
         self._durable = 0  # of them, those that are on disk
         self._told = 0  # of those, the ones that the page knows of
@@ -100,10 +102,20 @@ class Channel:
         """How many messages found no room in the page; None before its first sign of life."""
         return None if self._books is None else self._books.missed
 
-    def note_books(self, page_load: str, books: PageBooks) -> None:
+    @property
+    def seen_until(self) -> float | None:
+        """Up to when, by the page's ``performance.now()``, all that it saw was handed on; None before it was anything.
+
+        That is the last message, or a later sign of life that tells of no further ones.
+        """
+        if self._books is not None and self._books.made <= self.page_seq:
+            return max(self._books_now, self._now or 0.0)
+        return self._now
+
+    def note_books(self, heartbeat: PageHeartbeat, books: PageBooks) -> None:
         """What the page says of itself, if it is this channel's."""
-        if self.page_load in (None, page_load):
-            self._books = books
+        if self.page_load in (None, heartbeat.page_load):
+            self._books, self._books_now = books, heartbeat.alive
 
     def offer(self, batch: PageBatch) -> None:
         """Take a batch from the page, unless there is no room: then the page sends it again."""
@@ -141,6 +153,7 @@ class Channel:
                 self._ask_again()
                 break
             self.page_seq = message.page_seq
+            self._now = message.now
             fresh.append(message)
         if fresh:
             self._batches += 1
@@ -282,7 +295,7 @@ class PageBridge:
     def _note_heartbeat(self, heartbeat: PageHeartbeat) -> None:
         for books in heartbeat.conferences:
             if (channel := self._channels.get(books.conference)) is not None:
-                channel.note_books(heartbeat.page_load, books)
+                channel.note_books(heartbeat, books)
 
     async def _acknowledge_due(self) -> None:
         """One call tells the page of all conferences whose acknowledgement moved since the last call."""

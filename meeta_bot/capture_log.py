@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from typing import Any
 
 import msgspec
@@ -41,6 +42,7 @@ class CaptureLog:
         self._clock = clock
         self._company_changed = company_changed
         self._turn = asyncio.Lock()
+        self._seen_ms: float | None = None  # until then, all that the page saw is on disk
         self._telling: asyncio.Task[None] | None = None
         self._log = get_logger("recorder", capture=state.capture_id)
 
@@ -48,36 +50,52 @@ class CaptureLog:
         """Since the capture began, by the monotonic clock."""
         return int(self._clock.monotonic_ms() - self.started_ms)
 
-    async def tell(self, origin: str, *args: Any, urgent: bool = False) -> None:
+    async def tell(self, origin: str, *args: Any, urgent: bool = False, seen_ms: float | None = None) -> None:
         """Record something that the recorder itself knows."""
         message = Message(origin, list(args), self._clock.wall_ms(), self.elapsed_ms())
-        await self.record([message], urgent=urgent)
+        await self.record([message], urgent=urgent, seen_ms=seen_ms)
 
     async def record(
-        self, messages: list[Message], *, page_load: str | None = None, page_seq: int = 0, urgent: bool = False
+        self,
+        messages: list[Message],
+        *,
+        page_load: str | None = None,
+        page_seq: int = 0,
+        urgent: bool = False,
+        seen_ms: float | None = None,
     ) -> list[Event]:
         """Normalize `messages`; the new state counts from the moment when its events are on disk.
 
         Who waits for it may be cancelled; the work itself goes on, so that state and disk agree.
+
+        :param seen_ms: by our monotonic clock, until when all that the page saw is on disk with this; None: as before.
+            Should the process be killed, its gap begins there.
         """
-        return await asyncio.shield(self._record_whole(messages, page_load, page_seq, urgent))
+        return await asyncio.shield(self._record_whole(messages, page_load, page_seq, urgent, seen_ms))
 
     async def _record_whole(
-        self, messages: list[Message], page_load: str | None, page_seq: int, urgent: bool
+        self, messages: list[Message], page_load: str | None, page_seq: int, urgent: bool, seen_ms: float | None
     ) -> list[Event]:
         async with self._turn:
+            seen_ms = self._seen_ms if seen_ms is None else seen_ms
             state, found = self.state, []
             for message in messages:
                 state, more = normalize(state, message)
                 found += more
             if found:
-                append = Append(state, found, self._clock.wall_ms(), page_load, page_seq, urgent=urgent)
+                append = Append(state, found, self._wall_ms(seen_ms), page_load, page_seq, urgent=urgent)
                 self.position = await self._append(append)
+                self._seen_ms = seen_ms
                 self.last_event = found[-1]
             if (state.in_conference, state.meeting) != (self.state.in_conference, self.state.meeting):
                 self._company_changed.set()
             self.state = state
             return found
+
+    def _wall_ms(self, monotonic_ms: float | None) -> int:
+        """The wall clock at a moment of the past; None is now."""
+        ago_ms = 0.0 if monotonic_ms is None else max(0.0, self._clock.monotonic_ms() - monotonic_ms)
+        return self._clock.wall_ms() - math.ceil(ago_ms)
 
     async def _append(self, append: Append) -> Position:
         """Append to the spool, patiently: a full disk can be emptied, and the page keeps what we don't take."""
@@ -141,7 +159,7 @@ def _last_words(capture: OpenCapture, now: int) -> list[Message]:
         lost=Lost.EVERYTHING,
         from_at=at,
         to_at=max(now, at),
-        evidence="from the last write to the spool to its adoption by another process",
+        evidence="from when all that was seen is on disk, to the adoption of the spool by another process",
     )
     end = events.CaptureEnded(reason=EndReason.PROCESS_KILLED)
     said = [("recorder.gap", msgspec.to_builtins(gap)), ("recorder.ended", msgspec.to_builtins(end))]

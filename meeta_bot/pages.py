@@ -25,10 +25,9 @@ _log = get_logger("pages")
 
 
 class Gone(NamedTuple):
-    """A page is lost; ``heard_ms`` is when it last gave a sign of life, by our monotonic clock, if it ever did."""
+    """A page is lost, and how that is known."""
 
     cause: GapCause
-    heard_ms: float | None
     evidence: str
 
 
@@ -126,7 +125,7 @@ class _SharedPage:
         self._is_gone = True
         self._pages.retire(self)
         _log.warning("page lost", cause=cause.value, rooms=len(self.seats))
-        loss = Gone(cause, self.heard_ms, evidence)
+        loss = Gone(cause, evidence)
         for on_gone in list(self.seats.values()):
             on_gone(loss)
         self._pages.in_background(self.close())

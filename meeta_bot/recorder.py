@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
@@ -58,11 +59,10 @@ class End(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Why a stay is over though the capture is not. ``seen_ms``: the last moment when the room was surely in view."""
+    """Why a stay is over though the capture is not."""
 
     cause: GapCause
     detail: str
-    seen_ms: float
 
 
 class Recorder:
@@ -94,7 +94,7 @@ class Recorder:
         self._seat: Seat | None = None
         self._channel: Channel | None = None
         self._token: str | None = None
-        self._heard_ms = clock.monotonic_ms()
+        self._seen_ms = clock.monotonic_ms()  # until then, all that the page saw was handed over
         state = State(
             capture_id=self.capture_id,
             deployment=address.deployment,
@@ -223,6 +223,8 @@ class Recorder:
         if seat is not None and channel is not None:
             if handed_over := channel.receive_nowait():
                 await self._take(seat, channel, handed_over)
+            if channel.seen_until is not None:
+                self._seen_ms = seat.monotonic_ms(channel.seen_until)
             seat.forget()
 
     async def _join(self) -> tuple[Seat, Channel]:
@@ -272,7 +274,7 @@ class Recorder:
             "cause": loss.cause.value,
             "attempt": self._returning.attempts,
             "detail": loss.detail,
-            "ago_ms": max(0, int(now_ms - loss.seen_ms)),
+            "ago_ms": max(0, math.ceil(now_ms - self._seen_ms)),
             "evidence": loss.detail,
         }
         await self.log.tell("recorder.lost", said)
@@ -284,7 +286,7 @@ class Recorder:
         return True
 
     def _page_gone(self, gone: Gone) -> None:
-        self._lose(Loss(gone.cause, gone.evidence, self._heard_ms if gone.heard_ms is None else gone.heard_ms))
+        self._lose(Loss(gone.cause, gone.evidence))
 
     def _lose(self, loss: Loss) -> None:
         """The present stay is over; the first reason wins."""
@@ -293,7 +295,7 @@ class Recorder:
 
     def _lost_now(self, cause: GapCause, detail: str) -> Loss:
         """What was told first, if anything was: a page that is gone is seen in many places."""
-        return self._loss.result() if self._loss.done() else Loss(cause, detail, self._heard_ms)
+        return self._loss.result() if self._loss.done() else Loss(cause, detail)
 
     def _passing_loss(self, reason: EndReason, detail: str) -> Loss | None:
         """What ends a capture that was never in its room is one more failed try for one that was."""
@@ -339,11 +341,14 @@ class Recorder:
         while True:
             await asyncio.sleep(self._settings.heartbeat_interval)
             await self._tell_of_the_spool()
-            channel = self._channel
-            page = {}
-            if channel is not None:
-                page = {"page_made": channel.made, "page_taken": channel.page_seq, "page_missed": channel.missed}
-            await self.log.tell("recorder.heartbeat", page)
+            seat, channel = self._seat, self._channel
+            if seat is None or channel is None:
+                await self.log.tell("recorder.heartbeat", {})
+                continue
+            page = {"page_made": channel.made, "page_taken": channel.page_seq, "page_missed": channel.missed}
+            seen_until = channel.seen_until
+            seen_ms = None if seen_until is None else seat.monotonic_ms(seen_until)
+            await self.log.tell("recorder.heartbeat", page, seen_ms=seen_ms)
 
     async def _tell_of_the_spool(self) -> None:
         """What the spool found out since the last heartbeat: damage, and that its end is near or no longer near."""
@@ -402,9 +407,9 @@ class Recorder:
     async def _take(self, seat: Seat, channel: Channel, fresh: list[PageMessage]) -> None:
         """Normalize, store and acknowledge what a page said."""
         messages = [self._from_page(seat, message) for message in fresh]
-        self._heard_ms = max(self._heard_ms, seat.monotonic_ms(fresh[-1].now))
         page_load = f"{channel.page_load}/{channel.conference}"
-        found = await self.log.record(messages, page_load=page_load, page_seq=fresh[-1].page_seq)
+        seen_ms = seat.monotonic_ms(fresh[-1].now)
+        found = await self.log.record(messages, page_load=page_load, page_seq=fresh[-1].page_seq, seen_ms=seen_ms)
         seat.acknowledge(fresh[-1].page_seq)
         for event in found:
             if type(event.payload) in _TO_REACT_TO:
@@ -465,7 +470,7 @@ class Recorder:
         """It mostly comes back by itself, with nothing lost; not for ever."""
         self._log.warning("signalling lost")
         seconds = self._settings.signalling_timeout
-        loss = Loss(GapCause.SIGNALLING_LOST, f"signalling was gone for {seconds:g} s", self._heard_ms)
+        loss = Loss(GapCause.SIGNALLING_LOST, f"signalling was gone for {seconds:g} s")
         if self._signalling_deadline is not None:
             self._signalling_deadline.cancel()
         self._signalling_deadline = self._loop.call_later(seconds, self._lose, loss)

@@ -19,7 +19,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct, frozen=True):
-    """What one transaction adds to a capture. ``touched_at`` is the wall clock in ms.
+    """What one transaction adds to a capture. ``touched_at``: wall clock in ms until when all that was seen is on disk.
 
     ``urgent`` are a capture's last words, its gap and its end: they may use the reserve of a spool that is full.
     """

@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 
 from scripts.bench import report
 
-NAMES = ("latency", "delivery", "backlog", "page", "rooms", "queries", "soak")
+NAMES = ("latency", "delivery", "backlog", "page", "window", "rooms", "queries", "soak")
 
 
 def main() -> int:
