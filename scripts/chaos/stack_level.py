@@ -104,6 +104,18 @@ async def _stall(stage: Stage, chance: Random) -> None:
     stage.proxy.restore()
 
 
+def _gone_for(seconds: float) -> Inject:
+    """No way to the server for so long: longer than it keeps a session, if that is what it takes."""
+
+    async def gone(stage: Stage, chance: Random) -> None:
+        stage.proxy.refusing = True
+        stage.proxy.reset()
+        await asyncio.sleep(seconds)
+        stage.proxy.restore()
+
+    return gone
+
+
 @dataclass
 class Fault:
     """A fault, how often it is injected in the short and in the long form, and what came of it."""
@@ -129,6 +141,9 @@ def _faults() -> list[Fault]:
         Fault("signalling stalled", _stall, 1, 6, kills=False),
         Fault("signalling halved", _halve, 1, 6, kills=False),
         Fault("signalling reset", _reset, 1, 6, kills=False),
+        Fault("network gone for 1 s", _gone_for(1), 1, 3, kills=False),
+        Fault("network gone for 30 s", _gone_for(30), 0, 3, kills=False),
+        Fault("network gone for 5 min", _gone_for(300), 0, 1, kills=False),
     ]
 
 

@@ -14,6 +14,14 @@ def descendants(pid: int) -> Iterator[tuple[int, str]]:
             yield from descendants(int(child))
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and does something; one that waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def renderers(pid: int) -> list[int]:
     """The renderers of a recorder's pages.
 

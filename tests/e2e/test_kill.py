@@ -16,6 +16,7 @@ from meeta_bot.events import SealedEvent
 from meeta_bot.rows import EventRow
 from meeta_bot.spool import unpack
 from tests.e2e.conftest import People
+from tests.e2e.processes import descendants, is_alive
 from tests.e2e.recorder_process import LOG_TIMEOUT, folder_for_spool, reading, recording, run
 from tests.stack.client import Stack
 from tests.stack.participant import Participant
@@ -24,12 +25,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BURST = 400  # chat messages; the kill comes somewhere among them
 SEEN_BEFORE_KILL = 40  # of them in the database, so that some are stored, some spooled, some on their way
+ORPHANS_TIMEOUT = 10  # seconds; bounds a wait
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
 async def _burst(person: Participant, count: int) -> None:
     """Send many messages as fast as the page can."""
     await asyncio.gather(*(person.send_chat(f"burst {number}") for number in range(count)))
+
+
+async def _until_gone(pids: list[int]) -> None:
+    """A killed recorder leaves no Chromium behind, nor the driver between them."""
+    assert pids
+    async with asyncio.timeout(ORPHANS_TIMEOUT):
+        while any(is_alive(pid) for pid in pids):  # noqa: ASYNC110 - they are nobody's children any more
+            await asyncio.sleep(0.05)
 
 
 async def _texts(database_url: str, capture_id: str) -> list[str]:
@@ -69,8 +79,10 @@ async def test_a_recorder_that_is_killed_in_a_burst_loses_nothing_that_was_on_di
         capture_id = (await recorder.logged("in the room"))["capture"]
         burst = asyncio.create_task(_burst(person, BURST))
         await _until_stored(newest_database, capture_id, SEEN_BEFORE_KILL)
+        started = [pid for pid, _ in descendants(recorder.pid)]
         recorder.send(signal.SIGKILL)
         assert await recorder.ended() == -signal.SIGKILL
+        await _until_gone(started)
     await burst
     last, spooled = _spooled(tmp_path / "data")
     stored_before = await _rows(newest_database, capture_id)
