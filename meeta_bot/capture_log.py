@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,13 @@ from meeta_bot.logs import get_logger
 from meeta_bot.normalize import Message, State, normalize
 from meeta_bot.settings import Settings
 from meeta_bot.spool import Append, Damage, OpenCapture, Position, Spool
+
+
+class _Refused(NamedTuple):
+    """The spool took nothing since ``since_ms`` of the monotonic clock, and who had something did not wait."""
+
+    since_ms: float
+    is_full: bool
 
 
 class CaptureLog:
@@ -43,6 +50,7 @@ class CaptureLog:
         self._company_changed = company_changed
         self._turn = asyncio.Lock()
         self._seen_ms: float | None = None  # until then, all that the page saw is on disk
+        self._refused: _Refused | None = None
         self._telling: asyncio.Task[None] | None = None
         self._log = get_logger("recorder", capture=state.capture_id)
 
@@ -108,6 +116,7 @@ class CaptureLog:
                 now_ms = self._clock.monotonic_ms()
                 failed_ms, full = failed_ms or now_ms, isinstance(error, SpoolFull)
                 if not self.is_patient or now_ms - failed_ms >= self._settings.spool_retry_timeout * 1000:
+                    self._refused = self._refused or _Refused(failed_ms, is_full=full)
                     raise
                 self._log.error("the spool takes nothing", problem=str(error), hint=error.hint)
                 await asyncio.sleep(self._settings.spool_retry_pause)
@@ -118,10 +127,24 @@ class CaptureLog:
             )
         return position
 
+    async def tell_of_what_was_refused(self) -> None:
+        """What was seen and is not on disk, because the spool did not take it, lies in a gap: with the last words."""
+        if self._refused is None:
+            return
+        since_ms = self._refused.since_ms if self._seen_ms is None else min(self._seen_ms, self._refused.since_ms)
+        said = {
+            "cause": _cause(is_full=self._refused.is_full).value,
+            "lost": Lost.EVERYTHING.value,
+            "ago_ms": math.ceil(self._clock.monotonic_ms() - since_ms),
+            "until_ago_ms": 0,
+            "evidence": "the spool took nothing, up to the end",
+        }
+        await self.tell("recorder.gap", said, urgent=True)
+
     async def _tell_of_a_wait(self, waited_ms: float, *, full: bool) -> None:
         """The spool took nothing for a while. The page kept what it saw; if it could not, it says so itself."""
         said = {
-            "cause": (GapCause.SPOOL_FULL if full else GapCause.SPOOL_DAMAGED).value,
+            "cause": _cause(is_full=full).value,
             "lost": Lost.NOTHING.value,
             "ago_ms": int(waited_ms),
             "until_ago_ms": 0,
@@ -129,6 +152,10 @@ class CaptureLog:
         }
         with contextlib.suppress(SpoolError):  # it takes nothing again: that is told when it does
             await self.tell("recorder.gap", said)
+
+
+def _cause(*, is_full: bool) -> GapCause:
+    return GapCause.SPOOL_FULL if is_full else GapCause.SPOOL_DAMAGED
 
 
 def damage_said(damage: Damage, now: int) -> dict[str, Any]:

@@ -152,7 +152,8 @@ class Recorder:
 
     async def _last_events(self, end: End) -> None:
         if end.reason in (EndReason.LEFT_ALONE, EndReason.ONLY_BOTS_LEFT):
-            await self.log.tell("recorder.meeting_over")
+            await self.log.tell("recorder.meeting_over", urgent=True)
+        await self.log.tell_of_what_was_refused()
         ended = events.CaptureEnded(reason=end.reason, detail=end.detail)
         await self.log.tell("recorder.ended", msgspec.to_builtins(ended), urgent=True)
 
