@@ -73,6 +73,7 @@ class Chromium:
         self._profiles: list[BrowserContext] = []
         self._opening = asyncio.Lock()
         self._stopped = True
+        self._failures = 0  # to give a page, one after the other
         self.version: str | None = None
 
     async def start(self) -> None:
@@ -155,10 +156,12 @@ class Chromium:
             try:
                 async with asyncio.timeout(self._settings.page_call_timeout):
                     profile = await self._profile_with_room(browser)
-                    return await profile.new_page()
+                    page = await profile.new_page()
             except (PlaywrightError, TimeoutError) as error:
-                await self._give_up(browser)
+                await self._note_failure(browser)
                 raise BrowserError(f"Chromium gave no page: {_first_line(error)}") from error
+            self._failures = 0
+            return page
 
     async def _running(self) -> Browser:
         """The browser; a new one, and if need be with a new driver, in place of one that is gone."""
@@ -172,10 +175,13 @@ class Chromium:
                 await self._close()
         return self._browser or await self._begin()
 
-    async def _give_up(self, browser: Browser) -> None:
-        """A browser that gives no page is of no use to anybody: the next who asks has a new one."""
-        self._disconnected(browser)
-        await self._close()
+    async def _note_failure(self, browser: Browser) -> None:
+        """A browser that gives no page again and again hangs: it is given up, with all who are in it. Once may be load."""
+        self._failures += 1
+        if self._failures >= self._settings.browser_failures_limit or not browser.is_connected():
+            self._failures = 0
+            self._disconnected(browser)
+            await self._close()
 
     async def _profile_with_room(self, browser: Browser) -> BrowserContext:
         """Pages of one profile share caches, and 255 websockets: further ones would wait for ever, in silence."""
