@@ -176,7 +176,7 @@ class Chromium:
         return self._browser or await self._begin()
 
     async def _note_failure(self, browser: Browser) -> None:
-        """A browser that gives no page again and again hangs: it is given up, with all who are in it. Once may be load."""
+        """A browser that gives no page again and again hangs: it goes, with all who are in it. Once may be load."""
         self._failures += 1
         if self._failures >= self._settings.browser_failures_limit or not browser.is_connected():
             self._failures = 0
