@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -10,6 +11,9 @@ import pytest
 import structlog
 
 from tests.postgres.servers import VERSIONS, Server
+
+# A shell that runs us in the background has us ignore SIGINT, and whoever we start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something of the machine, and is nothing that a test asserts.
 hypothesis.settings.register_profile("patient", deadline=None)
