@@ -230,7 +230,7 @@ class Recorder:
 
     async def _join(self) -> tuple[Seat, Channel]:
         self._enter(Phase.LOADING)
-        seat = await self._pages.take(self.address, f"{self.capture_id}.{self._stays}", self._page_gone)
+        seat = await self._take_seat()
         before, self._seat = self._seat, seat
         if before is not None:  # kept until now, so that a page that is whole was not closed behind it
             await before.vacate()
@@ -243,6 +243,14 @@ class Recorder:
             password=password.get_secret_value() if password else None,
         )
         return seat, self._channel
+
+    async def _take_seat(self) -> Seat:
+        seconds = self._settings.browser_start_timeout + self._settings.page_load_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._pages.take(self.address, f"{self.capture_id}.{self._stays}", self._page_gone)
+        except TimeoutError:
+            raise BrowserError(f"no page within {seconds:g} s") from None
 
     async def _listen(self, seat: Seat, channel: Channel) -> None:
         while True:
