@@ -37,6 +37,8 @@ with {people} people at a time in each room who come, mute, rename themselves, c
 XMPP occupants without a browser); {came} people came, {events} events were stored. Memory is the resident set of
 Python and the proportional set size (PSS) of all of Chromium's processes. The slope is that of a straight line through
 what was measured after the first {warm_up:.0%} of the time.
+What Python grows by is holes in the C library's heap: the number of its live blocks stood still, and `malloc_trim`
+gave the memory back, three times in a run of 30,000 events in three minutes.
 """
 
 
