@@ -252,7 +252,7 @@ async def test_rebuild_in_small_chunks_and_in_one_batch_agree(
     assert await rebuilt(database_url) == tables
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=RELAXED)
+@settings(max_examples=15, suppress_health_check=RELAXED)
 @given(
     stories=st.lists(st.lists(arbitrary_events(), min_size=1, max_size=15), min_size=1, max_size=3),
     seed=st.integers(0, 2**32),
@@ -282,7 +282,7 @@ COMPUTED_VISITS = """
 """
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=RELAXED)
+@settings(max_examples=25, suppress_health_check=RELAXED)
 @given(
     stories=st.lists(st.lists(arbitrary_events(), min_size=1, max_size=15), min_size=1, max_size=3),
     orderly=st.booleans(),

@@ -17,7 +17,7 @@ from tests.postgres.tables import write
 RELAXED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=RELAXED)
+@settings(max_examples=15, suppress_health_check=RELAXED)
 @given(values=st.lists(JSON_VALUES, min_size=10, max_size=40))
 async def test_canonical_json_survives_jsonb(database_url: str, values: list[object]) -> None:
     written = [chain.canonical_json(value) for value in values]
@@ -32,7 +32,7 @@ async def test_canonical_json_survives_jsonb(database_url: str, values: list[obj
     assert [chain.canonical_json(msgspec.json.decode(row["value"])) for row in rows] == written
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=RELAXED)
+@settings(max_examples=15, suppress_health_check=RELAXED)
 @given(events=st.lists(arbitrary_events(), min_size=1, max_size=12))
 async def test_digests_can_be_recomputed_from_what_is_stored(database_url: str, events: list[Event]) -> None:
     sealed = seal_all(events)
@@ -53,7 +53,7 @@ async def test_digests_can_be_recomputed_from_what_is_stored(database_url: str, 
         previous = row.digest
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=RELAXED)
+@settings(max_examples=50, suppress_health_check=RELAXED)
 @given(ms=st.lists(st.integers(-62_135_596_800_000, 253_402_300_799_999), min_size=20))
 async def test_moments_are_exact(database_url: str, ms: list[int]) -> None:
     connection = await asyncpg.connect(database_url, server_settings={"timezone": "UTC"})

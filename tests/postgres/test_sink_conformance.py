@@ -257,7 +257,7 @@ class SinkPromises:
                     break
         assert was_over, "no write came to its end, so perhaps none was cancelled late"
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=RELAXED)
+    @settings(max_examples=25, suppress_health_check=RELAXED)
     @given(
         sizes=st.lists(st.integers(1, 8), min_size=1, max_size=4),
         steps=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.booleans()), max_size=10),

@@ -215,7 +215,7 @@ async def test_what_normalizer_and_spool_make_of_a_conference_is_verified(
     assert (found_out.state, found_out.events > 10) == ("ended", True)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=RELAXED)
+@settings(max_examples=20, suppress_health_check=RELAXED)
 @given(stories=st.lists(st.lists(arbitrary_events(), min_size=1, max_size=15), min_size=1, max_size=3))
 async def test_projections_are_what_the_sink_derives_from_any_events(
     database_url: str, stories: list[list[Event]]
@@ -1047,7 +1047,7 @@ OTHER_VALUES = {
 }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=RELAXED)
+@settings(max_examples=40, suppress_health_check=RELAXED)
 @given(
     story=st.lists(ANY_EVENT, max_size=12),
     column=st.sampled_from([*OTHER_VALUES, "removed"]),

@@ -513,7 +513,7 @@ _TRACKS = {
 }
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=RELAXED)
+@settings(max_examples=20, suppress_health_check=RELAXED)
 @given(changes=st.lists(st.tuples(_CHANGES, st.sampled_from("abc"), st.integers(0, 5000)), max_size=40))
 async def test_intervals_agree_with_the_lanes(database_url: str, changes: list[tuple[Any, str, int]]) -> None:
     # lanes.py finds the same intervals by another way: one pass in Python.
@@ -550,7 +550,7 @@ class _Stored:
         self.payload: dict[str, Any] | None = json.loads(event.payload)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=RELAXED)
+@settings(max_examples=10, suppress_health_check=RELAXED)
 @given(stories=st.lists(st.lists(arbitrary_events(), min_size=1, max_size=15), min_size=1, max_size=3))
 async def test_no_event_breaks_a_view_or_a_query(database_url: str, stories: list[list[Event]]) -> None:
     await empty(database_url)

@@ -114,7 +114,7 @@ def broken_in(documents: list[dict[str, Any]]) -> list[int]:
     return broken
 
 
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(events=st.lists(arbitrary_events(), min_size=1, max_size=8))
 async def test_the_chain_can_be_recomputed_from_the_file_alone(tmp_path: Path, events: list[Event]) -> None:
     path = tmp_path / f"{os.urandom(8).hex()}.jsonl"

@@ -72,7 +72,7 @@ def assert_publishable(found: list[Event]) -> None:
         assert events.payload_from_json(item.type, item.payload).event_type == item.type
 
 
-@effort(max_examples=60, deadline=None)
+@effort(max_examples=60)
 @given(conversations)
 def test_the_books_balance(said: list[Message]) -> None:
     current, found = played(said)
@@ -83,13 +83,13 @@ def test_the_books_balance(said: list[Message]) -> None:
     assert counts.unknown == sum(isinstance(event.payload, events.Unknown) for event in found)
 
 
-@effort(max_examples=60, deadline=None)
+@effort(max_examples=60)
 @given(conversations)
 def test_every_event_is_as_the_published_schema_says_and_can_be_read_back(said: list[Message]) -> None:
     assert_publishable(played(said)[1])
 
 
-@effort(max_examples=50, deadline=None)
+@effort(max_examples=50)
 @given(conversations)
 def test_the_state_survives_message_pack_after_every_message(said: list[Message]) -> None:
     current = state()
@@ -98,7 +98,7 @@ def test_the_state_survives_message_pack_after_every_message(said: list[Message]
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(current), type=State) == current
 
 
-@effort(max_examples=50, deadline=None)
+@effort(max_examples=50)
 @given(conversations)
 def test_the_same_message_has_the_same_meaning_and_changes_neither_state_nor_message(said: list[Message]) -> None:
     current = state()
@@ -110,7 +110,7 @@ def test_the_same_message_has_the_same_meaning_and_changes_neither_state_nor_mes
         current = first[0]
 
 
-@effort(max_examples=50, deadline=None)
+@effort(max_examples=50)
 @given(conversations, st.integers(0, LONGEST))
 def test_a_stored_state_goes_on_as_the_one_in_memory(said: list[Message], at: int) -> None:
     before, rest = said[:at], said[at:]
@@ -123,7 +123,7 @@ def test_a_stored_state_goes_on_as_the_one_in_memory(said: list[Message], at: in
     assert restored == current
 
 
-@effort(max_examples=50, deadline=None)
+@effort(max_examples=50)
 @given(conversations)
 def test_events_are_where_and_when_their_message_was_but_for_departures_in_a_gap(said: list[Message]) -> None:
     current, begins = state(), list[int]()
@@ -137,7 +137,7 @@ def test_events_are_where_and_when_their_message_was_but_for_departures_in_a_gap
                 assert event.monotonic_ms >= min(begins)
 
 
-@effort(max_examples=100, deadline=None)
+@effort(max_examples=100)
 @given(conversations)
 def test_who_is_there_is_who_arrived_and_did_not_leave(said: list[Message]) -> None:
     current, roster = state(), set[str | None]()
@@ -151,13 +151,13 @@ def test_who_is_there_is_who_arrived_and_did_not_leave(said: list[Message]) -> N
         assert roster == set(current.participants)
 
 
-@effort(max_examples=100, deadline=None)
+@effort(max_examples=100)
 @given(conversations)
 def test_an_event_is_not_both_from_before_the_bot_came_and_found_after_a_gap(said: list[Message]) -> None:
     assert [event for event in played(said)[1] if event.initial and event.inferred] == []
 
 
-@effort(max_examples=100, deadline=None)
+@effort(max_examples=100)
 @given(conversations)
 def test_every_gap_ends_after_it_begins(said: list[Message]) -> None:
     for gap in payloads(played(said)[1], events.CaptureGap):
@@ -167,7 +167,7 @@ def test_every_gap_ends_after_it_begins(said: list[Message]) -> None:
         assert gap.from_at <= gap.to_at
 
 
-@effort(max_examples=150, deadline=None)
+@effort(max_examples=150)
 @given(conversations)
 def test_a_capture_that_ended_has_a_gap_from_every_loss_of_the_room_to_its_next_sign(said: list[Message]) -> None:
     said = [*said, Message("recorder.ended", [{"reason": "operator"}], START + ANY_TIME, ANY_TIME)]
@@ -197,7 +197,7 @@ def payloads(found: list[Event], kind: type[_P]) -> list[_P]:
 
 
 @pytest.mark.parametrize("origin", sorted(known_origins()))
-@effort(max_examples=10, deadline=None)
+@effort(max_examples=10)
 @given(st.lists(anything, max_size=4))
 def test_no_origin_minds_what_its_arguments_are(origin: str, args: list[Any]) -> None:
     capture = Capture()
@@ -230,7 +230,7 @@ def pairs_of(found: list[Event], opening: str, closing: str) -> dict[str | None,
     return seen
 
 
-@effort(max_examples=50, deadline=None)
+@effort(max_examples=50)
 @given(conversations)
 def test_shares_and_visits_begin_before_they_end_and_alternate(said: list[Message]) -> None:
     _, found = played(said)

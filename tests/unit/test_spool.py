@@ -668,7 +668,7 @@ async def play(directory: Path, chosen: list[tuple[str, str, int]]) -> None:
     await spool.close()
 
 
-@effort(max_examples=15, deadline=None)
+@effort(max_examples=15)
 @given(deeds)
 def test_a_spool_behaves_as_a_list_with_numbers(chosen: list[tuple[str, str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -707,14 +707,14 @@ async def play_with_readers(directory: Path, chosen: list[tuple[str, int, int]])
     await spool.close()
 
 
-@effort(max_examples=15, deadline=None)
+@effort(max_examples=15)
 @given(reader_deeds)
 def test_readers_behave_as_lists_that_begin_again_at_the_oldest_event(chosen: list[tuple[str, int, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(play_with_readers(Path(folder), chosen))
 
 
-@effort(max_examples=15, deadline=None)
+@effort(max_examples=15)
 @given(st.lists(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))))
 def test_whatever_an_event_holds_it_comes_back_as_it_was_sealed(arguments: list[object]) -> None:
     async def there_and_back(directory: Path) -> None:

@@ -375,7 +375,7 @@ def test_whichever_bit_of_the_file_is_flipped_nothing_is_altered_and_nothing_mis
         acknowledged = asyncio.run(prepare())
         size = (folder / "original" / DATABASE).stat().st_size
 
-        @effort(max_examples=60, deadline=None)
+        @effort(max_examples=60)
         @given(st.integers(0, size - 1) | st.integers(0, 200), st.integers(0, 7))
         def try_one(offset: int, bit: int) -> None:
             asyncio.run(flip_and_open(folder, folder / "original", acknowledged, offset, bit))
