@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     )
     watch_interval: float = Field(1, gt=0, description="how often the process looks at its clocks")
     stall_tolerance: float = Field(
-        5, gt=0, description="a look that comes later than this: the process stood still; a busy machine takes 1 s"
+        5, gt=0, description="a look that comes later than this: the process stood still; a third of a heartbeat"
     )
     clock_jump_tolerance: float = Field(1, gt=0, description="of the wall clock; what is less is slewed by NTP")
 
