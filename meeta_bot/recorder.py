@@ -29,7 +29,7 @@ from meeta_bot.events import EndReason, Event, GapCause, Lost
 from meeta_bot.logs import get_logger
 from meeta_bot.normalize import Message, State
 from meeta_bot.pages import Gone, Pages, Seat
-from meeta_bot.phases import Phase
+from meeta_bot.phases import TABLE, Phase
 from meeta_bot.returning import Returning
 from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
@@ -170,8 +170,11 @@ class Recorder:
     def _enter(self, phase: Phase) -> None:
         """Be in `phase` from now on. On the way back into a lost room, its parts don't show."""
         is_part = phase in (Phase.LOADING, Phase.CONNECTING, Phase.JOINING)
-        if not (is_part and self.phase is Phase.RECONNECTING):
-            self.phase = phase
+        if is_part and self.phase is Phase.RECONNECTING:
+            return
+        if phase not in (self.phase, *TABLE[self.phase].following):
+            self._log.error("a phase that the table does not have here", phase=phase.value, before=self.phase.value)
+        self.phase = phase
 
     # --- stays in the room ----------------------------------------------------------------------------------------
 
@@ -287,10 +290,10 @@ class Recorder:
             "evidence": loss.detail,
         }
         await self.log.tell("recorder.lost", said)
+        self._enter(Phase.RECONNECTING)
         if isinstance(pause, EndReason):
             self.stop(pause, loss.detail)
             return False
-        self._enter(Phase.RECONNECTING)
         await asyncio.sleep(pause)
         return True
 

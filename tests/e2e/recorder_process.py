@@ -89,9 +89,12 @@ class RecorderProcess:
                 assert self._process.stdout is not None
                 self.printed += (await self._process.stdout.read()).decode()
                 await self._reader
-                return await self._process.wait()
+                code = await self._process.wait()
         except TimeoutError:
             raise AssertionError(f"the recorder goes on: {self.log} {self.talk}") from None
+        strays = [line for line in self.log if line["event"] == "a phase that the table does not have here"]
+        assert not strays, strays
+        return code
 
 
 @asynccontextmanager
