@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,27 @@ class RecorderProcess:
 
     async def until_stored(self, database_url: str, event_type: str, times: int = 1) -> None:
         """Wait until its captures have so many events of a type in the database."""
+
+        async def is_stored(reader: Reader, captures: list[str]) -> bool:
+            return (await reader.counts(captures)).get(event_type, 0) >= times
+
+        await self._until(database_url, is_stored, event_type)
+
+    async def until_named(self, database_url: str) -> None:
+        """Wait until the server's own ids of its captures' meetings are in the database: they come after the join."""
+
+        async def is_named(reader: Reader, captures: list[str]) -> bool:
+            rows = await reader.captures(captures)
+            return len(rows) == len(captures) and all(row.server_meeting_id for row in rows)
+
+        await self._until(database_url, is_named, "the meeting's id")
+
+    async def _until(self, database_url: str, is_so: Callable[[Reader, list[str]], Awaitable[bool]], what: str) -> None:
         async with reading(database_url) as reader, asyncio.timeout(LOG_TIMEOUT):
             while True:
-                assert not self._reader.done(), f"the recorder ended without {event_type!r}: {self.log} {self.talk}"
-                captures = {line["capture"] for line in self.log if line["event"] == "in the room"}
-                if (await reader.counts(sorted(captures))).get(event_type, 0) >= times:
+                assert not self._reader.done(), f"the recorder ended without {what!r}: {self.log} {self.talk}"
+                captures = sorted({line["capture"] for line in self.log if line["event"] == "in the room"})
+                if captures and await is_so(reader, captures):
                     return
                 await asyncio.sleep(0.05)  # another process fills the table
 

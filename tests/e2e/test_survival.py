@@ -221,6 +221,7 @@ async def test_after_a_long_cut_the_log_says_what_changed_meanwhile(
         recording(_through(proxy, url), "--database-url", newest_database, **environment) as recorder,
     ):
         await recorder.logged("in the room")
+        await recorder.until_named(newest_database)
         proxy.refusing = True
         proxy.reset()
         await recorder.until_stored(newest_database, "signalling.lost")
