@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from tests.stack.client import Stack
 from tests.stack.participant import Participant, ParticipantBrowser
 
 ROOM = "weekly-standup"
+LOG = Path(__file__).resolve().parent.parent / ".cache" / "demo.log"  # what the recorder said
 BOT_NAME = "Event recorder"
 RECORDER_JOIN_TIMEOUT = 45.0  # seconds; about 3 on an idle machine
 RECORDER_END_TIMEOUT = 60.0
@@ -39,11 +39,11 @@ async def breathe(times: float = 1) -> None:
 
 
 @asynccontextmanager
-async def recorder(url: str, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def recorder(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """``meeta-bot record URL``, told to go soon after the others have gone."""
     environment = {**os.environ, "MEETA_LEFT_ALONE_GRACE": LEFT_ALONE_GRACE}
     command = [sys.executable, "-m", "meeta_bot", "record", url, "--name", BOT_NAME]
-    with log.open("wb") as out:
+    with LOG.open("wb") as out:
         process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=out, stderr=out)
     try:
         yield process
@@ -62,13 +62,19 @@ async def wait_for_recorder(stack: Stack, process: asyncio.subprocess.Process) -
             await asyncio.sleep(0.1)
 
 
-async def conference(stack: Stack, people: ParticipantBrowser, process: asyncio.subprocess.Process) -> None:
-    """A short lively meeting."""
-    url = stack.room_url(ROOM)
-    ada, grace, linus, mallory = [await people.participant(url) for _ in range(4)]
-
+async def opening(people: ParticipantBrowser, url: str) -> Participant:
+    """The first one, before the recorder starts: who is first in a room becomes its moderator."""
     say("Ada opens the meeting")
+    ada = await people.participant(url)
     await ada.join("Ada Lovelace")
+    return ada
+
+
+async def conference(
+    stack: Stack, people: ParticipantBrowser, ada: Participant, process: asyncio.subprocess.Process
+) -> None:
+    """A short lively meeting."""
+    grace, linus, mallory = [await people.participant(stack.room_url(ROOM)) for _ in range(3)]
     await wait_for_recorder(stack, process)
     say("the recorder has taken its seat")
     await ada.set_subject("Weekly standup")
@@ -141,14 +147,15 @@ async def show(*arguments: str) -> None:
 
 async def main() -> int:
     """Run the demo; the exit code."""
-    log = Path(tempfile.gettempdir()) / f"meeta-bot-demo-{os.getuid()}.log"
+    LOG.parent.mkdir(exist_ok=True)
     async with Stack.start() as stack, ParticipantBrowser.start() as people:
         say(f"the local Jitsi stack is at {stack.url}")
-        async with recorder(stack.room_url(ROOM), log) as process:
-            await conference(stack, people, process)
+        ada = await opening(people, stack.room_url(ROOM))
+        async with recorder(stack.room_url(ROOM)) as process:
+            await conference(stack, people, ada, process)
             code = await asyncio.wait_for(process.wait(), RECORDER_END_TIMEOUT)
     if code:
-        print(log.read_text(encoding="utf-8"), file=sys.stderr)
+        print(LOG.read_text(encoding="utf-8"), file=sys.stderr)
         return code
     say("the recorder noticed that it was alone, left, and delivered everything")
     await show("timeline", "latest")
