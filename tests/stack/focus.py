@@ -8,6 +8,7 @@ expires the session of a member who is left alone, has no breakout rooms and no 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable
@@ -36,6 +37,8 @@ from tests.stack.stanzas import (
 logger = logging.getLogger(__name__)
 
 DEFAULT_MEMBERS_FOR_MEDIA = 2  # jicofo's min-participants
+ENTRY_TRIES = 5  # of the focus, for one conference request
+ENTRY_PAUSE_SECONDS = 0.1  # between them
 MUTE_NAMESPACES = {f"{JITMEET}/{media}" for media in ("audio", "video", "desktop")}
 SOURCE_REWRITING = "http://jitsi.org/ssrc-rewriting-1"
 ROOM_CONFIG = "http://jabber.org/protocol/muc#roomconfig"
@@ -61,6 +64,7 @@ class Focus(Component):
         self.bare_jid = f"focus@{domain}"
         self.jid = f"{self.bare_jid}/local"
         self.rooms: dict[str, Room] = {}
+        self._leaving: dict[str, asyncio.Event] = {}  # room → the server confirmed that the focus is out of it
         self.faults: dict[str | None, ConferenceFault] = {}  # by room; None is every room
         self.on_room_empty: Callable[[str], None] = lambda room_name: None
         self._hidden = hidden
@@ -95,7 +99,12 @@ class Focus(Component):
         if fault is not None and fault.condition != "not-ready":
             self._answer_with_fault(iq, fault)
             return
-        await self._enter(room_jid)
+        try:
+            await self._enter(room_jid)
+        except StanzaError as problem:
+            logger.error("%s", problem)
+            self.reply_error(iq, "wait", "internal-server-error")
+            return
         attributes = {
             "xmlns": FOCUS,
             "ready": "false" if fault else "true",
@@ -126,12 +135,23 @@ class Focus(Component):
             self.reply_error(iq, "auth", fault.condition, explanation)
 
     async def _enter(self, room_jid: str) -> Room:
-        room = self.rooms.get(room_jid)
-        if room is None:
-            room = self.rooms[room_jid] = Room(room_jid)
-            self.send(room.focus_presence(self.jid, joining=True))
-        await wait_for(room.focus_joined.wait(), f"the focus's entry into {room_jid}")
-        return room
+        """Be in the room: a request is answered only then, as jicofo answers it.
+
+        A room that the focus is just leaving is left first: the server's word that it is out would else be taken for
+        the end of the next meeting.
+        """
+        for _ in range(ENTRY_TRIES):
+            if (left := self._leaving.get(room_jid)) is not None:
+                await wait_for(left.wait(), f"the focus's departure from {room_jid}")
+            room = self.rooms.get(room_jid)
+            if room is None:
+                room = self.rooms[room_jid] = Room(room_jid)
+                self.send(room.focus_presence(self.jid, joining=True))
+            await wait_for(room.focus_joined.wait(), f"the focus's entry into {room_jid}")
+            if self.rooms.get(room_jid) is room:
+                return room
+            await asyncio.sleep(ENTRY_PAUSE_SECONDS)
+        raise StanzaError(f"the focus did not get into {room_jid}")
 
     async def _on_mute_request(self, iq: Element, mute: Element) -> None:
         """Pass it on to the one to be muted; only moderators may mute others (jicofo's MuteIqHandler)."""
@@ -166,6 +186,8 @@ class Focus(Component):
     def on_presence(self, presence: Element) -> None:
         room, nick = self._room_and_nick(presence.get("from", ""))
         kind = presence.get("type")
+        if nick == FOCUS_NICK and kind is not None:
+            self._on_departed(presence.get("from", "").partition("/")[0])
         if room is None:
             return
         if nick == FOCUS_NICK:
@@ -182,8 +204,13 @@ class Focus(Component):
         if kind == "error":
             logger.error("the focus was refused in %s", room.jid)
         self.rooms.pop(room.jid, None)
+        room.focus_joined.set()  # whoever waits for it sees that it is none of our rooms
         self._hidden.forget_room(room.jid)
         self.on_room_empty(room.name)
+
+    def _on_departed(self, room_jid: str) -> None:
+        if (left := self._leaving.pop(room_jid, None)) is not None:
+            left.set()
 
     def _on_member_present(self, room: Room, nick: str, presence: Element) -> None:
         item = muc_item(presence)
@@ -211,6 +238,7 @@ class Focus(Component):
             self._hidden.leave_room(room.jid)
             self.send(element("presence", {"type": "unavailable", "from": self.jid, "to": room.focus_occupant}))
             self.rooms.pop(room.jid, None)
+            self._leaving[room.jid] = asyncio.Event()
             self.on_room_empty(room.name)
         elif room.moderator == nick:
             room.moderator = None
@@ -228,6 +256,8 @@ class Focus(Component):
 
     def on_disconnected(self) -> None:
         self.rooms.clear()
+        for room_jid in list(self._leaving):
+            self._on_departed(room_jid)
 
     # Media sessions -------------------------------------------------------------------------------------------------
 

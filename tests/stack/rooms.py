@@ -54,7 +54,7 @@ class Room:
     """One room the focus is in. Members are in the order of their coming."""
 
     jid: str
-    focus_joined: asyncio.Event = field(default_factory=asyncio.Event)
+    focus_joined: asyncio.Event = field(default_factory=asyncio.Event)  # or it was refused, and the room is forgotten
     members: dict[str, Member] = field(default_factory=dict)
     moderator: str | None = None  # the one whom the focus appointed; others may have been appointed by him
     recording: Recording | None = None
