@@ -1,5 +1,10 @@
 """Chromium: found, started, watched, and asked for pages. One for the whole process; one that died is followed by
-another as soon as somebody asks for a page."""
+another as soon as somebody asks for a page.
+
+One that lives and is of no use is replaced, too. It is known by its pages: they don't come, or they die or say nothing
+while they load, which a page that waits for a server never does. Where no page lives, nobody loses anything, so the
+first that hangs is enough; else it takes ``browser_failures_limit`` in a row.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,21 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, Page, Playwright, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    CDPSession,
+    Page,
+    Playwright,
+    Request,
+    Response,
+    async_playwright,
+)
 from playwright.async_api import Error as PlaywrightError
 
 from meeta_bot.errors import BrowserError, BrowserNotFound
@@ -21,6 +37,8 @@ from meeta_bot.settings import Settings
 _log = get_logger("browser")
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+_LOOK_PAUSE = 0.5  # seconds between an answer of a page that loads and the next question
 
 _ARGUMENTS = (
     # A recorder's pages are never in front: none of them may be slowed down for that.
@@ -63,17 +81,24 @@ def find_chromium(settings: Settings, bundled: str | None = None) -> Path:
 
 
 class Chromium:
-    """The running browser. ``on_disconnect`` is called whenever it goes away by itself, with all its pages."""
+    """The running browser. ``on_disconnect`` is called when it goes away with all its pages, unless by :meth:`stop`.
+
+    ``is_in_use`` says whether a page in it lives, which would be lost with a browser that is replaced.
+    """
 
     def __init__(self, settings: Settings, on_disconnect: Callable[[], None] | None = None) -> None:
         self._settings = settings
         self.on_disconnect = on_disconnect
+        self.is_in_use: Callable[[], bool] = lambda: False
         self._playwright: Playwright | None = None
         self._browser: Browser | None = None
         self._profiles: list[BrowserContext] = []
         self._opening = asyncio.Lock()
         self._stopped = True
-        self._failures = 0  # to give a page, one after the other
+        self._failures = 0  # to give a page that can be used, one after the other
+        self._is_doubted = False  # a page was lost, and none has loaded since
+        self._pid: int | None = None
+        self._ending: set[asyncio.Task[None]] = set()  # browsers that were replaced
         self.version: str | None = None
 
     async def start(self) -> None:
@@ -119,6 +144,8 @@ class Chromium:
             problem = f"Chromium did not start: {self._why_it_did_not_start(str(error))}"
             raise BrowserError(problem, hint=hint) from error
         self._browser, self._profiles = browser, []
+        self._failures, self._is_doubted = 0, False
+        self._pid = await self._process_id(browser)
         self.version = browser.version
         browser.on("disconnected", self._disconnected)
         _log.info("Chromium started", version=self.version, executable=str(executable))
@@ -153,15 +180,51 @@ class Chromium:
         """
         async with self._opening:  # a page counts once it is there, and one new browser is enough for all who wait
             browser = await self._running()
+            before = self._failures
             try:
-                async with asyncio.timeout(self._settings.page_call_timeout):
+                async with asyncio.timeout(self._patience()):
                     profile = await self._profile_with_room(browser)
                     page = await profile.new_page()
             except (PlaywrightError, TimeoutError) as error:
-                await self._note_failure(browser)
+                self._note_failure(browser, before, is_hung=isinstance(error, TimeoutError))
                 raise BrowserError(f"Chromium gave no page: {_first_line(error)}") from error
-            self._failures = 0
+            page.on("crash", lambda _: self.doubt())
             return page
+
+    def doubt(self) -> None:
+        """A page was lost, so the browser may be of no use; it has ``browser_doubt_timeout`` to disprove it."""
+        self._is_doubted = True
+
+    def _patience(self) -> float:
+        """Seconds for an answer. Not asked for again where pages live: a machine that is busy with them is no fault."""
+        is_lost = self._is_doubted and not self.is_in_use()
+        return self._settings.browser_doubt_timeout if is_lost else self._settings.page_call_timeout
+
+    async def load(self, page: Page, loading: Coroutine[Any, Any, None]) -> None:
+        """Await `loading`, which loads `page`, and tell a page that waits from one that does not live.
+
+        :raises BrowserError: the page crashed or hangs, which counts against the browser. Other errors are those of
+            `loading`; they don't.
+        """
+        browser, before = page.context.browser, self._failures
+        life = _Life(page, self._patience)
+        page.on("crash", lambda _: self._note_failure(browser, before, is_hung=False) if life.is_watched else None)
+        tasks = [asyncio.ensure_future(loading), asyncio.create_task(life.watch())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            is_usable = _succeeded(tasks[0]) or (not tasks[1].done() and await life.has_answered())
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            life.end()
+        if life.has_crashed:
+            raise BrowserError("a page crashed while it loaded")
+        if not is_usable:
+            self._note_failure(browser, before, is_hung=True)
+            raise BrowserError("a page hung while it loaded")
+        self._failures, self._is_doubted = 0, False
+        tasks[0].result()
 
     async def _running(self) -> Browser:
         """The browser; a new one, and if need be with a new driver, in place of one that is gone."""
@@ -175,13 +238,28 @@ class Chromium:
                 await self._close()
         return self._browser or await self._begin()
 
-    async def _note_failure(self, browser: Browser) -> None:
-        """A browser that gives no page again and again hangs: it goes, with all who are in it. Once may be load."""
-        self._failures += 1
-        if self._failures >= self._settings.browser_failures_limit or not browser.is_connected():
-            self._failures = 0
-            self._disconnected(browser)
-            await self._close()
+    def _note_failure(self, browser: Browser | None, before: int, *, is_hung: bool) -> None:
+        """A page that did not come or did not live, asked for when there had been `before` failures in a row.
+
+        Those that fail together count once.
+        """
+        if browser is None or browser is not self._browser:
+            return
+        self._failures = max(self._failures, before + 1)
+        is_over = self._failures >= self._settings.browser_failures_limit or not browser.is_connected()
+        if is_over or (is_hung and not self.is_in_use()):
+            self._replace(browser)
+
+    def _replace(self, browser: Browser) -> None:
+        """Give it up with all who are in it; the next who asks gets another, and does not wait for the end of this."""
+        _log.warning("Chromium is replaced: its pages can't be used", failures=self._failures)
+        playwright, self._playwright = self._playwright, None
+        if self._pid is not None and browser.is_connected():
+            _kill_group(self._pid)  # what hangs does not close
+        task = asyncio.create_task(self._end(browser, playwright))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        self._disconnected(browser)
 
     async def _profile_with_room(self, browser: Browser) -> BrowserContext:
         """Pages of one profile share caches, and 255 websockets: further ones would wait for ever, in silence."""
@@ -196,15 +274,107 @@ class Chromium:
         """Close it; what does not close in time is killed with Playwright's driver. Safe to call twice."""
         self._stopped = True
         await self._close()
+        await asyncio.gather(*self._ending)
 
     async def _close(self) -> None:
         browser, self._browser, self._profiles = self._browser, None, []
         playwright, self._playwright = self._playwright, None
+        await self._end(browser, playwright)
+
+    async def _end(self, browser: Browser | None, playwright: Playwright | None) -> None:
         for part in (browser.close() if browser else None, playwright.stop() if playwright else None):
             if part is not None:
                 with contextlib.suppress(PlaywrightError, TimeoutError):
                     async with asyncio.timeout(self._settings.browser_stop_timeout):
                         await part
+
+    async def _process_id(self, browser: Browser) -> int | None:
+        """Chromium's own; None when it does not tell, and then it can only be closed."""
+        try:
+            async with asyncio.timeout(self._settings.page_call_timeout):
+                session = await browser.new_browser_cdp_session()
+                told = await session.send("SystemInfo.getProcessInfo")
+                await session.detach()
+        except (PlaywrightError, TimeoutError):
+            return None
+        return next((int(one["id"]) for one in told["processInfo"] if one["type"] == "browser"), None)
+
+
+class _Life:
+    """Whether browser and page do anything while the page loads, which no server can keep them from."""
+
+    def __init__(self, page: Page, patience: Callable[[], float]) -> None:
+        self._page = page
+        self._patience = patience
+        self._session: CDPSession | None = None
+        self._awaits_server = False  # for the document; until it is here, Chromium passes no question on to the page
+        self._turns = 0  # how often that changed
+        self.is_watched = True
+        self.has_crashed = False
+        page.on("crash", self._crashed)
+        page.on("request", self._requested)
+        page.on("response", self._answered)
+        page.on("requestfailed", self._failed)
+
+    def end(self) -> None:
+        """Watch no longer: what goes over the network later is nobody's business, and is told for a price."""
+        self.is_watched = False
+        self._page.remove_listener("request", self._requested)
+        self._page.remove_listener("response", self._answered)
+        self._page.remove_listener("requestfailed", self._failed)
+
+    def _crashed(self, _: Page) -> None:
+        self.has_crashed = True
+
+    def _requested(self, request: Request) -> None:
+        self._document(request, is_awaited=True)
+
+    def _answered(self, response: Response) -> None:
+        self._document(response.request, is_awaited=False)
+
+    def _failed(self, request: Request) -> None:
+        self._document(request, is_awaited=False)
+
+    def _document(self, request: Request, *, is_awaited: bool) -> None:
+        if request.is_navigation_request():
+            self._awaits_server = is_awaited
+            self._turns += 1
+
+    async def watch(self) -> None:
+        """Until an answer fails to come."""
+        while True:
+            if not await self.has_answered():
+                return
+            await asyncio.sleep(_LOOK_PAUSE)
+
+    async def has_answered(self) -> bool:
+        """Ask, and wait for as long as patience lasts."""
+        turns = self._turns
+        try:
+            async with asyncio.timeout(self._patience()):
+                if self._session is None:
+                    self._session = await self._page.context.new_cdp_session(self._page)
+                await self._session.send("Browser.getVersion")
+                if not self._awaits_server:
+                    await self._session.send("Runtime.evaluate", {"expression": "1"})
+        except TimeoutError:
+            return turns != self._turns  # the question may have been lost on the way to another document
+        except PlaywrightError:  # such as: the page went elsewhere meanwhile
+            return not self.has_crashed and not self._page.is_closed()
+        return not self.has_crashed
+
+
+def _succeeded(task: asyncio.Future[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _kill_group(pid: int) -> None:
+    """Chromium with all its processes: those that stand still don't notice that it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
 
 
 def _first_line(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from meeta_bot.bridge import Channel
 from meeta_bot.browser import Chromium
 from meeta_bot.clock import Clock
 from meeta_bot.conference import ConferencePage
+from meeta_bot.errors import PageError
 from meeta_bot.events import GapCause
 from meeta_bot.logs import get_logger
 from meeta_bot.room_address import RoomAddress
@@ -89,7 +90,13 @@ class _SharedPage:
 
         :raises PageNotLoaded, BrowserError, PageError: it could not be; all who wait learn the same.
         """
-        return await asyncio.shield(self._loading)
+        try:
+            return await asyncio.shield(self._loading)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._is_gone and self._loading.cancelled() and not (task and task.cancelling()):
+                raise PageError("the page was lost while it loaded") from None
+            raise
 
     async def vacate(self, conference: str) -> None:
         self.seats.pop(conference, None)
@@ -140,13 +147,16 @@ class Pages:
         self._settings = settings
         self._open: dict[str, list[_SharedPage]] = {}  # deployment → pages that may take rooms
         self._background: set[asyncio.Task[None]] = set()
+        self._fair_from_ms = clock.monotonic_ms()  # silence before this was ours: we did not listen
         chromium.on_disconnect = self._browser_gone
+        chromium.is_in_use = self._has_living_page
 
     async def take(self, address: RoomAddress, conference: str, on_gone: OnGone) -> Seat:
         """A place for `conference` in a loaded page of its deployment; ``on_gone`` is called if that page is lost.
 
         :raises PageNotLoaded: nothing answers, or what answers is no Jitsi Meet.
-        :raises BrowserError: the browser is gone.
+        :raises BrowserError: the browser is gone, or its pages can't be used.
+        :raises PageError: the page was lost while it loaded.
         """
         shared = self._with_room(address)
         shared.seats[conference] = on_gone
@@ -161,21 +171,28 @@ class Pages:
     async def watch(self) -> None:
         """Give up pages that hang, until cancelled: the hook says every ``page_heartbeat_ms`` that it lives."""
         interval = self._settings.page_heartbeat_ms / 1000
-        fair_from_ms = self._clock.monotonic_ms()  # silence before this was ours: we did not listen
-        looked_ms = fair_from_ms
+        looked_ms = self._fair_from_ms = self._clock.monotonic_ms()
         while True:
             await asyncio.sleep(interval)
             now_ms = self._clock.monotonic_ms()
             if now_ms - looked_ms > (interval + self._settings.stall_tolerance) * 1000:
-                fair_from_ms = now_ms
+                self._fair_from_ms = now_ms
             looked_ms = now_ms
-            for shared in [page for pages in self._open.values() for page in pages]:
-                heard_ms = shared.heard_ms
-                if heard_ms is None:
-                    continue  # still loading, which has a deadline of its own
-                silent_ms = now_ms - max(heard_ms, fair_from_ms)
+            for shared, silent_ms in self._silences():
                 if silent_ms > self._settings.page_hung_timeout * 1000:
+                    self._chromium.doubt()
                     shared.gone(GapCause.PAGE_HUNG, f"the page said nothing for {silent_ms / 1000:.0f} s")
+
+    def _silences(self) -> list[tuple[_SharedPage, float]]:
+        """For how many milliseconds each page has said nothing; without those that load, which has its own deadline."""
+        now_ms = self._clock.monotonic_ms()
+        every = [page for pages in self._open.values() for page in pages]
+        heard = [(page, page.heard_ms) for page in every]
+        return [(page, now_ms - max(at, self._fair_from_ms)) for page, at in heard if at is not None]
+
+    def _has_living_page(self) -> bool:
+        """Whether a page said lately that it lives: one sign of life may be late, two don't fail by chance."""
+        return any(silent_ms <= 2 * self._settings.page_heartbeat_ms for _, silent_ms in self._silences())
 
     async def close(self) -> None:
         """Wait until pages that were given up are closed, which has a deadline."""
@@ -197,11 +214,12 @@ class Pages:
 
     async def load(self, address: RoomAddress, on_crash: Callable[[], None]) -> ConferencePage:
         """A new page of the room's deployment, with the hook in it; errors as :meth:`take`."""
-        page = ConferencePage(await self._chromium.new_page(), self._clock, self._settings, on_crash)
+        empty = await self._chromium.new_page()
+        page = ConferencePage(empty, self._clock, self._settings, on_crash)
         try:
-            await page.load(address)
+            await self._chromium.load(empty, page.load(address))
         except BaseException:
-            await page.close()
+            self.in_background(page.close())  # one that hangs takes its time
             raise
         _log.info("page loaded", deployment=address.deployment)
         return page

@@ -97,7 +97,10 @@ class Settings(BaseSettings):
     reconnect_pause_initial: float = Field(0.5, gt=0, description="before the second try to get back into a room")
     reconnect_pause_max: float = Field(10, gt=0, description="longest pause between tries to get back into a room")
     browser_failures_limit: int = Field(
-        3, gt=0, description="times in a row that Chromium gives no page; then it hangs, and another is started"
+        3, gt=0, description="times in a row that Chromium gives no page of use; then another is started"
+    )
+    browser_doubt_timeout: float = Field(
+        2, gt=0, description="a page comes, or answers while it loads, after all were lost; else another Chromium"
     )
     crashes_limit: int = Field(5, gt=0, description="crashes of page or browser within crashes_window end a capture")
     crashes_window: float = Field(600, gt=0, description="older crashes are forgiven")

@@ -1,12 +1,29 @@
-"""Chromium as the recorder starts it."""
+"""Chromium as the recorder starts it, and what becomes of one whose pages can't be used."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
-from meeta_bot import settings
+import pytest
+from aiohttp import web
+
+from meeta_bot import room_address, settings
 from meeta_bot.browser import Chromium
+from meeta_bot.clock import SystemClock
+from meeta_bot.conference import PageNotLoaded
+from meeta_bot.errors import BrowserError
+from meeta_bot.events import EndReason, GapCause
+from meeta_bot.pages import Gone, Pages, Seat
+from meeta_bot.room_address import RoomAddress
+from tests.e2e.processes import descendants, is_alive
+
+LIBRARY = "var config = {}; var JitsiMeetJS = { init() {}, events: {} };"
+TIMEOUT = 60.0  # seconds; bounds a wait, measures nothing
 
 
 async def test_no_profile_gets_more_rooms_than_its_websockets_allow() -> None:
@@ -21,3 +38,198 @@ async def test_no_profile_gets_more_rooms_than_its_websockets_allow() -> None:
         assert len({page.context for page in [*pages, another]}) == 3
     finally:
         await chromium.stop()
+
+
+class House:
+    """A browser, its pages, and a web server whose rooms behave as they are called."""
+
+    def __init__(self, chromium: Chromium, pages: Pages, origin: str, others: set[int]) -> None:
+        self.lost: asyncio.Queue[Gone] = asyncio.Queue()
+        self.chromium = chromium
+        self._pages = pages
+        self._origin = origin
+        self._others = others
+        self._seats = 0
+
+    @property
+    def process(self) -> int:
+        """Chromium itself."""
+        (found,) = _browsers() - self._others
+        return found
+
+    async def take(self, room: str) -> Seat:
+        return await self.take_at(room_address.parse(f"{self._origin}/{room}"))
+
+    async def take_at(self, address: RoomAddress) -> Seat:
+        self._seats += 1
+        return await self._pages.take(address, str(self._seats), self.lost.put_nowait)
+
+    async def loses_its_page(self, room: str) -> Gone:
+        """Take a seat in a page that does not live to have it."""
+        taking = asyncio.create_task(self.take(room))
+        async with asyncio.timeout(TIMEOUT):
+            gone = await self.lost.get()
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        return gone
+
+
+def _browsers() -> set[int]:
+    """Every Chromium of this process; that of other tests, too."""
+    found = {pid for pid, line in _descendants(os.getpid()).items() if "--headless" in line and "--type=" not in line}
+    return {pid for pid in found if is_alive(pid)}
+
+
+def _descendants(pid: int) -> dict[int, str]:
+    """Process ids and command lines."""
+    while True:
+        with suppress(FileNotFoundError, ProcessLookupError):  # one that ended while it was looked at: look again
+            return dict(descendants(pid))
+
+
+class Site:
+    """The web server. What a room's page does is its name."""
+
+    def __init__(self, spared: set[int]) -> None:
+        self.over = asyncio.Event()
+        self._spared = spared  # renderers that are others'
+        self._answers = {
+            "silent": self._nothing,
+            "half": self._half,
+            "broken": _text("", 503),
+            "busy": _text("<script>for (;;);</script>"),
+            "deadly": self._death,
+            "room": _text('<script src="/libs/lib-jitsi-meet.min.js"></script>'),
+            "lib-jitsi-meet.min.js": _text(LIBRARY, kind="application/javascript"),
+        }
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        return await self._answers[request.path.rpartition("/")[2]](request)
+
+    async def _nothing(self, _: web.Request) -> web.StreamResponse:
+        await self.over.wait()
+        return web.Response()
+
+    async def _half(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/html"})
+        await response.prepare(request)
+        await response.write(b"<!DOCTYPE html><html><head><title>")
+        await self.over.wait()
+        return response
+
+    async def _death(self, _: web.Request) -> web.StreamResponse:
+        for pid, line in _descendants(os.getpid()).items():
+            if "--type=renderer" in line and pid not in self._spared:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        return web.Response()
+
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _text(text: str, status: int = 200, kind: str = "text/html") -> Answer:
+    async def serve(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, status=status, content_type=kind)
+
+    return serve
+
+
+@asynccontextmanager
+async def _house(**values: float) -> AsyncIterator[House]:
+    others = _browsers()
+    site = Site({pid for other in others for pid in _descendants(other)})
+    application = web.Application()
+    application.router.add_get("/{path:.*}", site.serve)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    chosen = settings.load({"rooms_per_page": 1, **values})
+    chromium = Chromium(chosen)
+    pages = Pages(chromium, SystemClock(), chosen)
+    try:
+        await chromium.start()
+        yield House(chromium, pages, f"http://127.0.0.1:{runner.addresses[0][1]}", others)
+    finally:
+        site.over.set()
+        await pages.close()
+        await chromium.stop()
+        await runner.cleanup()
+
+
+async def _dead(pid: int) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        while is_alive(pid):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+
+async def test_a_page_that_hangs_while_it_loads_costs_a_browser_in_which_nobody_sits() -> None:
+    async with _house(page_call_timeout=8) as house:
+        before = house.process
+        with pytest.raises(BrowserError, match="a page hung while it loaded"):
+            await house.take("busy")
+        assert (await house.lost.get()).cause is GapCause.BROWSER_CRASHED
+        await _dead(before)
+        await house.take("room")
+        assert house.process != before
+
+
+async def test_a_page_that_lives_is_not_given_up_for_one_that_hangs_but_for_several_in_a_row() -> None:
+    async with _house(page_call_timeout=8, page_heartbeat_ms=300_000, browser_failures_limit=2) as house:
+        before = house.process
+        for _ in range(2):
+            await house.take("room")
+            with pytest.raises(BrowserError):
+                await house.take("busy")
+            assert house.process == before
+        assert house.lost.empty()
+        with pytest.raises(BrowserError):
+            await house.take("busy")
+        assert (await house.lost.get()).cause is GapCause.BROWSER_CRASHED
+        await _dead(before)
+
+
+async def test_pages_that_crash_while_they_load_cost_the_browser_in_the_end() -> None:
+    async with _house(browser_failures_limit=2, browser_doubt_timeout=30) as house:
+        before = house.process
+        assert (await house.loses_its_page("deadly")).cause is GapCause.PAGE_CRASHED
+        assert house.process == before
+        await house.loses_its_page("deadly")
+        await _dead(before)
+        await house.take("room")
+        assert house.process != before
+
+
+@pytest.mark.parametrize("room", ["silent", "half", "broken"])
+async def test_a_server_that_does_not_answer_is_not_the_browsers_fault(room: str) -> None:
+    async with _house(browser_doubt_timeout=4, page_load_timeout=9) as house:
+        before = house.process
+        house.chromium.doubt()
+        with pytest.raises(PageNotLoaded) as refusal:
+            await house.take(room)
+        assert refusal.value.reason is EndReason.ROOM_UNREACHABLE
+        assert house.process == before
+        assert house.lost.empty()
+
+
+@pytest.mark.parametrize("address", ["http://nowhere.invalid/room", "http://127.0.0.1:9/room"])
+async def test_an_address_that_leads_nowhere_is_not_the_browsers_fault(address: str) -> None:
+    async with _house(browser_failures_limit=2, browser_doubt_timeout=30) as house:
+        before = house.process
+        house.chromium.doubt()
+        for _ in range(3):
+            with pytest.raises(PageNotLoaded):
+                await house.take_at(room_address.parse(address))
+        assert house.process == before
+
+
+async def test_a_browser_that_stands_still_is_killed_and_followed_by_another() -> None:
+    async with _house() as house:
+        before = house.process
+        await house.take("room")
+        os.kill(before, signal.SIGSTOP)
+        with pytest.raises(BrowserError):
+            await house.take("room")
+        await _dead(before)
+        await house.take("room")
+        assert house.process != before
