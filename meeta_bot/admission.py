@@ -6,6 +6,7 @@ tables don't end a capture by themselves: the library goes on, and deadlines end
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from meeta_bot import events
@@ -37,6 +38,8 @@ DECISIVE = (
     events.ConnectionFailed,
     events.ConnectionTokenExpired,
 )
+# By its own clock, which may be ahead of ours. The first is what Jitsi's token authentication says.
+_EXPIRED = re.compile(r"not acceptable by exp|\bexpired\b", re.IGNORECASE)
 _TERMINATED = "The meeting has been terminated"  # Prosody's reason when a moderator ends the meeting for all
 
 
@@ -86,6 +89,8 @@ def _conference_failed(payload: events.ConferenceFailed, *, has_password: bool) 
 
 def _connection_failed(payload: events.ConnectionFailed, *, has_token: bool) -> Verdict:
     if payload.error == "connection.passwordRequired":
-        reason = EndReason.TOKEN_REJECTED if has_token else EndReason.AUTHENTICATION_REQUIRED
-        return Verdict(reason, payload.message)
+        if not has_token:
+            return Verdict(EndReason.AUTHENTICATION_REQUIRED, payload.message)
+        has_expired = payload.message is not None and _EXPIRED.search(payload.message) is not None
+        return Verdict(EndReason.TOKEN_EXPIRED if has_expired else EndReason.TOKEN_REJECTED, payload.message)
     return Verdict(EndReason.ROOM_UNREACHABLE, payload.message or payload.error)

@@ -23,6 +23,7 @@ from meeta_bot.admission import Verdict
 from meeta_bot.bridge import Channel, PageMessage
 from meeta_bot.capture_log import CaptureLog, damage_said
 from meeta_bot.clock import Clock
+from meeta_bot.company import next_departure
 from meeta_bot.conference import PageNotLoaded
 from meeta_bot.errors import BrowserError, PageError, SpoolError
 from meeta_bot.events import EndReason, Event, GapCause, Lost
@@ -389,30 +390,13 @@ class Recorder:
         """Leave when nobody is there any more, nobody ever came, or the time is over."""
         while True:
             self._company_changed.clear()
-            departures = self._departures()
-            due = min(departures, default=None)
-            if due is not None and due[0] <= 0:
-                self.stop(due[1])
+            due = next_departure(self.log.state, self.log.elapsed_ms(), self._settings)
+            if due is not None and due.seconds <= 0:
+                self.stop(due.reason)
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if due is None else due[0]):
+                async with asyncio.timeout(None if due is None else due.seconds):
                     await self._company_changed.wait()
-
-    def _departures(self) -> list[tuple[float, EndReason]]:
-        """In how many seconds the bot would leave, and why, if nothing changed until then."""
-        now_ms = self.log.elapsed_ms()
-        found: list[tuple[float, EndReason]] = []
-        if self._settings.max_duration is not None:
-            found.append((self._settings.max_duration - now_ms / 1000, EndReason.MAX_DURATION))
-        meeting = self.log.state.meeting
-        if self.log.state.in_conference and meeting.empty_since_ms is not None:
-            alone = (now_ms - meeting.empty_since_ms) / 1000
-            if meeting.started_at is None:
-                found.append((self._settings.nobody_came_timeout - alone, EndReason.NOBODY_CAME))
-            else:
-                reason = EndReason.ONLY_BOTS_LEFT if self.log.state.participants else EndReason.LEFT_ALONE
-                found.append((self._settings.left_alone_grace - alone, reason))
-        return found
 
     # --- from message to disk -------------------------------------------------------------------------------------
 
@@ -493,7 +477,7 @@ class Recorder:
         )
         if verdict is None:
             return
-        if verdict.reason in (EndReason.TOKEN_REJECTED, EndReason.TOKEN_EXPIRED):
+        if verdict.reason in tokens.REFUSALS:
             verdict = self._judge_token(verdict)
         if verdict.is_passing:
             self._lose_or_stop(verdict.reason, verdict.detail)
@@ -502,8 +486,11 @@ class Recorder:
 
     def _judge_token(self, verdict: Verdict) -> Verdict:
         """A token may have run out since the last login, and another may be there by now."""
-        if self._was_in_room and tokens.current(self.address, self._settings) not in (None, self._token):
-            return Verdict(EndReason.ROOM_UNREACHABLE, "the token was renewed meanwhile")
-        if self._token is not None and tokens.has_expired(self._token, self._clock.wall_ms()):
-            return Verdict(EndReason.TOKEN_EXPIRED, verdict.detail)
-        return verdict
+        return tokens.judged(
+            verdict,
+            self._token,
+            self.address,
+            self._settings,
+            wall_ms=self._clock.wall_ms(),
+            was_in_room=self._was_in_room,
+        )

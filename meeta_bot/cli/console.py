@@ -32,6 +32,15 @@ DatabaseUrl = Annotated[
         "Put a password into the environment or ~/.pgpass.",
     ),
 ]
+TokenFile = Annotated[
+    str | None,
+    typer.Option(
+        "--jwt-file",
+        metavar="FILE",
+        help="File whose first line is the JSON Web Token to log in with; - is standard input. A file is read again "
+        "for every login, so that a token can be renewed while a capture runs.",
+    ),
+]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings; also MEETA_CONFIG.")
 ]
@@ -206,6 +215,14 @@ def read_secret(source: str) -> str:
     if not secret:
         raise UsageError(f"{shown} holds no secret in its first line", hint=_HOW_TO_GIVE_ONE)
     return secret
+
+
+def token_settings(jwt_file: str | None) -> dict[str, Any]:
+    """The settings for a token: the file itself, once it could be read, or what standard input said."""
+    if jwt_file is None:
+        return {}
+    token = read_secret(jwt_file)
+    return {"jwt": token} if jwt_file == "-" else {"jwt_file": jwt_file}
 
 
 def _typed_secret() -> str:

@@ -34,6 +34,7 @@ def doctor(
     room: Annotated[
         str | None, typer.Argument(metavar="URL", help="A room whose deployment to look at.", show_default=False)
     ] = None,
+    jwt_file: console.TokenFile = None,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per check.")] = False,
@@ -50,7 +51,8 @@ def doctor(
     """
     logs.configure(level="critical")  # every finding is told below
     checks = (*HERE, *(DEPLOYMENT if room is not None else ()))
-    examination = Examination({"database_url": database_url}, config, room)
+    options = {"database_url": database_url, **console.token_settings(jwt_file)}
+    examination = Examination(options, config, room)
     sys.exit(asyncio.run(_tell(examination, checks, as_json=as_json)))
 
 

@@ -49,14 +49,7 @@ def record(
         str | None,
         typer.Option(metavar="FILE", help="File whose first line is the room's password; - is standard input."),
     ] = None,
-    jwt_file: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="File whose first line is the JSON Web Token to log in with; - is standard input. A file is read "
-            "again for every login, so that a token can be renewed while a capture runs.",
-        ),
-    ] = None,
+    jwt_file: console.TokenFile = None,
     max_duration: Annotated[
         str | None, typer.Option(metavar="TIME", help="Leave after this long: 90s, 15m, 1h30m.")
     ] = None,
@@ -98,21 +91,13 @@ def record(
         {
             "bot_name": name,
             "room_password": console.read_secret(password_file) if password_file is not None else None,
-            **_token(jwt_file),
+            **console.token_settings(jwt_file),
             "max_duration": console.parse_duration(max_duration) if max_duration else None,
             "database_url": database_url,
         },
         config,
     )
     sys.exit(asyncio.run(_record(addresses, listing, jsonl, settings, as_json=as_json, verbose=verbose)))
-
-
-def _token(jwt_file: str | None) -> dict[str, Any]:
-    """The settings for a token: the file itself, once it could be read, or what standard input said."""
-    if jwt_file is None:
-        return {}
-    token = console.read_secret(jwt_file)
-    return {"jwt": token} if jwt_file == "-" else {"jwt_file": jwt_file}
 
 
 async def _record(

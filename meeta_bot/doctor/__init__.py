@@ -41,6 +41,7 @@ def _shown(name: str, look: Callable[[Examination], Awaitable[Finding]], needs: 
 
 DEPLOYMENT = (
     Check("address", ROOM, deployment.address, InvalidRoomUrl.exit_code),
+    Check("token", ROOM, deployment.token, CaptureFailed.exit_code, ("settings", "address")),
     Check("page", ROOM, deployment.page, CaptureFailed.exit_code, ("browser", "address"), deployment.page_deadline),
     Check("configuration", ROOM, deployment.configuration, CaptureFailed.exit_code, ("page",)),
     Check("library", ROOM, capabilities.library, CaptureFailed.exit_code, ("configuration",)),

@@ -1,19 +1,18 @@
-"""A deployment and the way to it: address, page, configuration, login. The room itself is not entered."""
+"""A deployment and the way to it: address, token, page, configuration, login. The room itself is not entered."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
+import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import msgspec
 
-from meeta_bot import room_address
+from meeta_bot import room_address, tokens
 from meeta_bot.conference import PageNotLoaded
 from meeta_bot.doctor.capabilities import KEYS
-from meeta_bot.doctor.checks import Examination, Finding, failed, ok, warning
+from meeta_bot.doctor.checks import Examination, Finding, failed, note, ok, warning
 from meeta_bot.doctor.page import Document, ProbePage
 from meeta_bot.events import EndReason
 from meeta_bot.settings import Settings
@@ -26,6 +25,7 @@ _HINTS = {
     "or have this machine's Chromium trust its authority",
     EndReason.ROOM_UNREACHABLE: "check host, port, proxy and firewall; open the address in a browser on this machine",
 }
+_RENEW = "get a new one: a new link, a new line in the file of --jwt-file, or a new MEETA_JWT"
 _PASSWORD_REQUIRED = "connection.passwordRequired"  # noqa: S105 - an error of lib-jitsi-meet
 
 
@@ -43,25 +43,25 @@ async def address(examination: Examination) -> Finding:
     """Is it the address of a room?"""
     examination.address = found = room_address.parse(examination.room or "")
     said = f"room {found.room} at {found.deployment}"
-    if found.token is not None:
-        said += ", with a token"
-        expired = _expiry(found.token)
-        if expired is not None and expired < datetime.now(UTC):
-            return warning(f"{said} that expired at {expired:%Y-%m-%d %H:%M} UTC", "get a new link")
     parts = urlsplit(found.deployment)
     if parts.scheme == "http" and parts.hostname not in _LOCAL:
         return warning(f"{said}, not encrypted", "write https:// if the deployment has it")
     return ok(said)
 
 
-def _expiry(token: str) -> datetime | None:
-    """When a JSON Web Token says that it expires; its signature is the server's to judge."""
-    try:
-        payload = token.split(".")[1]
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return datetime.fromtimestamp(claims["exp"], UTC)
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, OSError, binascii.Error, msgspec.DecodeError):
-        return None
+async def token(examination: Examination) -> Finding:
+    """Is there a token to log in with, and is its time not over? Its signature is the server's to judge."""
+    link, settings = examination.address.token, examination.settings
+    present = tokens.current(examination.address, settings)
+    examination.address = msgspec.structs.replace(examination.address, token=present)
+    if present is None and settings.jwt_file is not None:
+        return failed(f"no token can be read from {settings.jwt_file}", "write one into its first line")
+    if present is None:
+        return note("none: the bot logs in anonymously")
+    where = "in the link" if link else f"from {settings.jwt_file}" if settings.jwt_file else "from the settings"
+    if tokens.has_expired(present, time.time() * 1000):
+        return warning(f"{where}; it has expired", _RENEW)
+    return ok(where)
 
 
 async def page(examination: Examination) -> Finding:
@@ -124,7 +124,7 @@ async def connection(examination: Examination) -> Finding:
     where = f"{choice} at {connected.service}"
     token = examination.address.token
     if connected.error is None:
-        who = "with the link's token" if token else "anonymously"
+        who = "with the token" if token else "anonymously"
         return ok(f"logged in {who} by {where} in {connected.milliseconds} ms, and out again")
     if connected.error == _PASSWORD_REQUIRED:
         return _authentication(where, connected.message, has_token=token is not None)
@@ -137,8 +137,8 @@ async def connection(examination: Examination) -> Finding:
 def _authentication(where: str, message: str | None, *, has_token: bool) -> Finding:
     detail = f": {message}" if message else ""
     if has_token:
-        return failed(f"the server at {where} rejects the link's token{detail}", "get a new link for this room")
+        return failed(f"the server at {where} rejects the token{detail}", _RENEW)
     return failed(
         f"the server at {where} lets nobody in without an account{detail}",
-        "give the room's link with its token: https://…/Room?jwt=…",
+        "give the room's link with its token (https://…/Room?jwt=…), or a token with --jwt-file",
     )

@@ -88,6 +88,11 @@ class RecorderProcess:
         """Send the recorder, and nothing that it started, a signal."""
         self._process.send_signal(number)
 
+    async def stopped(self) -> None:
+        """End the recording as an operator does; what remains to be read is in the database then."""
+        self.send(signal.SIGTERM)
+        assert await self.ended() == 0, (self.log, self.talk)
+
     async def prints(self) -> str:
         """The next line on standard output."""
         assert self._process.stdout is not None

@@ -9,76 +9,18 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
-from scripts.chaos.proxy import Proxy
+from tests.e2e import stored
+from tests.e2e.breakable import breakable_way, through
 from tests.e2e.conftest import People
 from tests.e2e.processes import browser, renderers
-from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording, run
+from tests.e2e.recorder_process import folder_for_spool, recording
 from tests.stack.client import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-Row = dict[str, Any]
-
-
-async def _rows(database_url: str, room: str = "latest") -> list[Row]:
-    code, out, err = await run("events", room, "--json", "--database-url", database_url)
-    assert code == 0, err
-    return [json.loads(line) for line in out.splitlines()]
-
-
-def _payloads(rows: list[Row], event_type: str) -> list[Row]:
-    return [row["payload"] for row in rows if row["type"] == event_type]
-
-
-def _gaps(rows: list[Row]) -> list[Row]:
-    """What could not be seen since the bot was first in the room."""
-    return [gap for gap in _payloads(rows, "capture.gap") if gap["cause"] != "late_join"]
-
-
-def _names(rows: list[Row], event_type: str, **fields: Any) -> list[str]:
-    """The names of those that events of a type are about, if their envelope has these fields."""
-    names = {row["endpoint_id"]: row["payload"]["display_name"] for row in rows if row["type"] == "participant.joined"}
-    chosen = [row for row in rows if row["type"] == event_type and fields.items() <= row.items()]
-    return [names[row["endpoint_id"]] for row in chosen]
-
-
-def _texts(rows: list[Row]) -> list[str]:
-    return [payload["text"] for payload in _payloads(rows, "chat.message")]
-
-
-async def _verified(database_url: str) -> None:
-    code, out, err = await run("verify", "--all", "--database-url", database_url)
-    assert code == 0, out + err
-
-
-async def _stopped(recorder: RecorderProcess) -> None:
-    """End the recording as an operator does; what remains to be read is in the database then."""
-    recorder.send(signal.SIGTERM)
-    assert await recorder.ended() == 0, (recorder.log, recorder.talk)
-
-
-@asynccontextmanager
-async def _proxy(stack: Stack) -> AsyncIterator[Proxy]:
-    """A way to the stack that can be broken."""
-    place = urlsplit(stack.url)
-    proxy = Proxy(lambda: asyncio.open_connection(place.hostname, place.port))
-    await proxy.open()
-    try:
-        yield proxy
-    finally:
-        await proxy.close()
-
-
-def _through(proxy: Proxy, room_url: str) -> str:
-    return urlsplit(room_url)._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
 
 
 async def test_a_renderer_that_crashes_is_replaced_and_visits_go_on(
@@ -96,15 +38,15 @@ async def test_a_renderer_that_crashes_is_replaced_and_visits_go_on(
         await ada.send_chat("after the crash")
         await ben.leave()
         await recorder.until_stored(newest_database, "participant.left")
-        await _stopped(recorder)
-    rows = await _rows(newest_database)
-    (gap,) = _gaps(rows)
+        await recorder.stopped()
+    rows = await stored.rows(newest_database)
+    (gap,) = stored.gaps(rows)
     assert (gap["cause"], gap["lost"]) == ("page_crashed", "everything")
     assert gap["from_at"] <= gap["to_at"]
-    assert sorted(_names(rows, "participant.joined")) == ["Ada", "Ben"]
-    assert _names(rows, "participant.left") == ["Ben"]
-    assert _texts(rows) == ["after the crash"]
-    await _verified(newest_database)
+    assert sorted(stored.names(rows, "participant.joined")) == ["Ada", "Ben"]
+    assert stored.names(rows, "participant.left") == ["Ben"]
+    assert stored.texts(rows) == ["after the crash"]
+    await stored.assert_verified(newest_database)
     await ada.leave()
 
 
@@ -121,14 +63,14 @@ async def test_a_browser_that_is_killed_is_replaced_and_all_its_rooms_are_back(
         await recorder.logged("back in the room", times=3)
         await ada.send_chat("after the crash")
         await recorder.until_stored(newest_database, "chat.message")
-        await _stopped(recorder)
+        await recorder.stopped()
     for number in range(3):
-        (gap,) = _gaps(await _rows(newest_database, f"browser-crash-{number}"))
+        (gap,) = stored.gaps(await stored.rows(newest_database, f"browser-crash-{number}"))
         assert (gap["cause"], gap["lost"]) == ("browser_crashed", "everything")
-    rows = await _rows(newest_database, "browser-crash-0")
-    assert _names(rows, "participant.joined") == ["Ada"]
-    assert _texts(rows) == ["after the crash"]
-    await _verified(newest_database)
+    rows = await stored.rows(newest_database, "browser-crash-0")
+    assert stored.names(rows, "participant.joined") == ["Ada"]
+    assert stored.texts(rows) == ["after the crash"]
+    await stored.assert_verified(newest_database)
     await ada.leave()
 
 
@@ -146,12 +88,12 @@ async def test_a_page_that_hangs_counts_as_crashed(
         await recorder.logged("back in the room")
         await ada.send_chat("after the hang")
         await recorder.until_stored(newest_database, "chat.message")
-        await _stopped(recorder)
-    rows = await _rows(newest_database)
-    (gap,) = _gaps(rows)
+        await recorder.stopped()
+    rows = await stored.rows(newest_database)
+    (gap,) = stored.gaps(rows)
     assert (gap["cause"], gap["lost"]) == ("page_hung", "everything")
     assert gap["to_ms"] - gap["from_ms"] >= 2000
-    await _verified(newest_database)
+    await stored.assert_verified(newest_database)
     await ada.leave()
 
 
@@ -171,12 +113,12 @@ async def test_a_recorder_that_was_stopped_for_a_while_says_so_and_loses_nothing
         await recorder.logged("the process stood still")
         await recorder.until_stored(newest_database, "capture.gap", times=2)  # the first: it came late
         await recorder.until_stored(newest_database, "chat.message")
-        await _stopped(recorder)
-    rows = await _rows(newest_database)
-    (gap,) = _gaps(rows)
+        await recorder.stopped()
+    rows = await stored.rows(newest_database)
+    (gap,) = stored.gaps(rows)
     assert (gap["cause"], gap["lost"]) == ("host_suspended", "nothing")
-    assert _texts(rows) == ["while nobody listens"]
-    await _verified(newest_database)
+    assert stored.texts(rows) == ["while nobody listens"]
+    await stored.assert_verified(newest_database)
     await ada.leave()
 
 
@@ -187,23 +129,23 @@ async def test_a_short_cut_is_resumed_and_nothing_is_lost(
     ada = await people.participant(url)
     await ada.join("Ada")
     async with (
-        _proxy(stack) as proxy,
-        recording(_through(proxy, url), "--database-url", newest_database, **folder_for_spool(tmp_path)) as recorder,
+        breakable_way(stack) as proxy,
+        recording(through(proxy, url), "--database-url", newest_database, **folder_for_spool(tmp_path)) as recorder,
     ):
         await recorder.logged("in the room")
         proxy.reset()
         await ada.send_chat("meanwhile")
         await recorder.until_stored(newest_database, "signalling.restored")
         await recorder.until_stored(newest_database, "chat.message")
-        await _stopped(recorder)
-    rows = await _rows(newest_database)
-    (gap,) = _gaps(rows)
+        await recorder.stopped()
+    rows = await stored.rows(newest_database)
+    (gap,) = stored.gaps(rows)
     assert (gap["cause"], gap["lost"]) == ("signalling_resumed", "nothing")
     types = [row["type"] for row in rows]
     assert types.index("signalling.lost") < types.index("signalling.restored")
-    assert _names(rows, "participant.joined") == ["Ada"]
-    assert _texts(rows) == ["meanwhile"]
-    await _verified(newest_database)
+    assert stored.names(rows, "participant.joined") == ["Ada"]
+    assert stored.texts(rows) == ["meanwhile"]
+    await stored.assert_verified(newest_database)
     await ada.leave()
 
 
@@ -217,8 +159,8 @@ async def test_after_a_long_cut_the_log_says_what_changed_meanwhile(
     await ada.join("Ada")
     await ben.join("Ben")
     async with (
-        _proxy(stack) as proxy,
-        recording(_through(proxy, url), "--database-url", newest_database, **environment) as recorder,
+        breakable_way(stack) as proxy,
+        recording(through(proxy, url), "--database-url", newest_database, **environment) as recorder,
     ):
         await recorder.logged("in the room")
         await recorder.until_named(newest_database)
@@ -233,21 +175,19 @@ async def test_after_a_long_cut_the_log_says_what_changed_meanwhile(
         await recorder.logged("back in the room")
         await ada.send_chat("welcome back")
         await recorder.until_stored(newest_database, "chat.message")
-        await _stopped(recorder)
-    rows = await _rows(newest_database)
-    (gap,) = _gaps(rows)
+        await recorder.stopped()
+    rows = await stored.rows(newest_database)
+    (gap,) = stored.gaps(rows)
     assert (gap["cause"], gap["lost"]) == ("signalling_lost", "everything")
-    assert sorted(_names(rows, "participant.joined", inferred=False)) == ["Ada", "Ben"]
-    assert _names(rows, "participant.joined", inferred=True) == ["Eve"]
-    assert _names(rows, "participant.left", inferred=True) == ["Ben"]
-    assert _names(rows, "participant.left", inferred=False) == []
+    assert sorted(stored.names(rows, "participant.joined", inferred=False)) == ["Ada", "Ben"]
+    assert stored.names(rows, "participant.joined", inferred=True) == ["Eve"]
+    assert stored.names(rows, "participant.left", inferred=True) == ["Ben"]
+    assert stored.names(rows, "participant.left", inferred=False) == []
     assert [row["payload"]["new_name"] for row in rows if row["type"] == "participant.renamed" and row["inferred"]] == [
         "Ada Lovelace"
     ]
-    lost = next(row["seq"] for row in rows if row["type"] == "capture.reconnecting")
-    before = _payloads([row for row in rows if row["seq"] < lost], "meeting.identified")
-    assert _payloads(rows, "meeting.identified")[-1]["meeting_id"] == before[-1]["meeting_id"]
-    await _verified(newest_database)
+    stored.assert_same_meeting_after_the_gap(rows)
+    await stored.assert_verified(newest_database)
     for person in (ada, eve):
         await person.leave()
 
@@ -270,11 +210,11 @@ async def test_a_server_that_is_started_again_is_joined_again(
         ada = await people.participant(url)
         await ada.join("Ada")
         await recorder.until_stored(newest_database, "participant.joined")
-        await _stopped(recorder)
-    rows = await _rows(newest_database)
-    assert {gap["lost"] for gap in _gaps(rows)} == {"everything"}
-    assert _names(rows, "participant.joined") == ["Ada"]
-    await _verified(newest_database)
+        await recorder.stopped()
+    rows = await stored.rows(newest_database)
+    assert {gap["lost"] for gap in stored.gaps(rows)} == {"everything"}
+    assert stored.names(rows, "participant.joined") == ["Ada"]
+    await stored.assert_verified(newest_database)
     await ada.leave()
 
 
@@ -293,12 +233,12 @@ async def test_a_server_that_freezes_is_noticed_and_goes_on_as_before(
         await recorder.until_stored(newest_database, "signalling.restored")
         await ada.send_chat("thawed")
         await recorder.until_stored(newest_database, "chat.message")
-        await _stopped(recorder)
-    rows = await _rows(newest_database)
-    (gap,) = _gaps(rows)
+        await recorder.stopped()
+    rows = await stored.rows(newest_database)
+    (gap,) = stored.gaps(rows)
     assert (gap["cause"], gap["lost"]) == ("signalling_resumed", "nothing")
-    assert _names(rows, "participant.joined") == ["Ada"]
-    await _verified(newest_database)
+    assert stored.names(rows, "participant.joined") == ["Ada"]
+    await stored.assert_verified(newest_database)
     await ada.leave()
 
 
@@ -314,18 +254,18 @@ async def test_a_room_that_can_t_be_found_again_ends_the_capture_with_its_gap(
         **folder_for_spool(tmp_path),
     }
     async with (
-        _proxy(stack) as proxy,
-        recording(_through(proxy, url), "--database-url", newest_database, "--json", **environment) as recorder,
+        breakable_way(stack) as proxy,
+        recording(through(proxy, url), "--database-url", newest_database, "--json", **environment) as recorder,
     ):
         await recorder.logged("in the room")
         proxy.refusing = True
         proxy.reset()
         assert await recorder.ended() == 7
         assert json.loads(recorder.printed)["end_reason"] == "reconnect_exhausted"
-    rows = await _rows(newest_database)
+    rows = await stored.rows(newest_database)
     assert [row["type"] for row in rows[-2:]] == ["capture.gap", "capture.ended"]
     assert rows[-2]["payload"]["cause"] == "signalling_lost"
-    await _verified(newest_database)
+    await stored.assert_verified(newest_database)
     await ada.leave()
 
 
@@ -349,4 +289,4 @@ async def test_two_recorders_don_t_keep_each_other_in_the_room(
             assert await recorder.ended() == 0
             reasons.add(json.loads(recorder.printed)["end_reason"])
     assert reasons <= {"only_bots_left", "left_alone"}
-    await _verified(newest_database)
+    await stored.assert_verified(newest_database)

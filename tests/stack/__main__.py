@@ -25,7 +25,9 @@ def main() -> int:
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING, stream=sys.stderr)
     try:
         ensure_library()
-        settings = Settings(arguments.port, arguments.hibernation_seconds, arguments.members_for_media)
+        settings = Settings(
+            arguments.port, arguments.hibernation_seconds, arguments.members_for_media, arguments.token_secret
+        )
         asyncio.run(_run(settings, arguments.json))
     except (LibraryError, ProsodyError, OSError) as problem:
         print(f"The local Jitsi stack did not start: {problem}", file=sys.stderr)
@@ -60,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=DEFAULT_MEMBERS_FOR_MEDIA,
         help="how many must be in a room before the bridge serves it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--token-secret",
+        default="",
+        metavar="SECRET",
+        help="let in only who has a JSON Web Token signed with SECRET (HS256; claims: exp, nbf, room, which may be *)",
     )
     parser.add_argument("--verbose", action="store_true", help="log everything to standard error")
     return parser

@@ -69,11 +69,21 @@ class Stack:
     @staticmethod
     @asynccontextmanager
     async def start(
-        *, port: int = 0, hibernation_seconds: int = 5, members_for_media: int = 2, verbose: bool = False
+        *,
+        port: int = 0,
+        hibernation_seconds: int = 5,
+        members_for_media: int = 2,
+        token_secret: str = "",
+        verbose: bool = False,
     ) -> AsyncIterator[Stack]:
-        """Start a stack, and stop it at the end."""
-        numbers = {"port": port, "hibernation-seconds": hibernation_seconds, "members-for-media": members_for_media}
-        process = await _launch(numbers, verbose)
+        """Start a stack, and stop it at the end. With a `token_secret`, logins need tokens signed with it (HS256)."""
+        values: dict[str, int | str] = {
+            "port": port,
+            "hibernation-seconds": hibernation_seconds,
+            "members-for-media": members_for_media,
+            "token-secret": token_secret,
+        }
+        process = await _launch(values, verbose)
         try:
             address = await _read_address(process)
             async with ClientSession(timeout=COMMAND_TIMEOUT) as session:
@@ -199,6 +209,10 @@ class Stack:
         """Do that to the XMPP server; start and restart return when it and its components are up."""
         await self._command("prosody", action=action)
 
+    async def set_token_clock(self, ahead_seconds: int) -> None:
+        """Judge the tokens of logins from now on as in so many seconds; who is logged in stays so."""
+        await self._command("set_token_clock", ahead_seconds=ahead_seconds)
+
     async def processes(self) -> dict[str, int]:
         """Process ids of what the stack has started."""
         return cast("dict[str, int]", await self._command("processes"))
@@ -215,9 +229,9 @@ class Stack:
         return body["result"]
 
 
-async def _launch(numbers: dict[str, int], verbose: bool) -> asyncio.subprocess.Process:
+async def _launch(values: dict[str, int | str], verbose: bool) -> asyncio.subprocess.Process:
     options = ["--json", "--with-parent", str(os.getpid())]
-    options += [f"--{name}={number}" for name, number in numbers.items()]
+    options += [f"--{name}={value}" for name, value in values.items()]
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -152,6 +152,9 @@ class Control:
             await self._prosody.start()
             await self._wait_for_components()
 
+    async def set_token_clock(self, ahead_seconds: int) -> None:
+        self._prosody.set_token_clock(ahead_seconds)
+
     async def processes(self) -> dict[str, int]:
         return {"prosody": self._prosody.pid}
 

@@ -3,6 +3,8 @@
 
 local domain = ENV_STACK_DOMAIN
 local focus_user = "focus@focus." .. domain
+local token_secret = ENV_STACK_TOKEN_SECRET
+local asks_for_tokens = token_secret ~= ""
 
 pidfile = ENV_STACK_DIRECTORY .. "/prosody.pid"
 data_path = ENV_STACK_DIRECTORY .. "/data"
@@ -41,8 +43,10 @@ bosh_max_inactivity = tonumber(ENV_STACK_HIBERNATION_SECONDS)
 
 VirtualHost(domain)
 authentication = "stack_anonymous"
-modules_enabled = { "bosh", "websocket", "smacks", "stack_identities" }
+modules_enabled = { "bosh", "websocket", "smacks", "stack_identities", asks_for_tokens and "stack_tokens" or nil }
 stack_lobby_muc = "lobby." .. domain
+stack_token_secret = token_secret
+stack_token_clock = ENV_STACK_DIRECTORY .. "/token_clock"
 
 local function conference_rooms(kept_messages)
     storage = "memory"
@@ -57,7 +61,9 @@ Component("muc." .. domain)("muc")
 conference_rooms(20)
 stack_lobby_muc = "lobby." .. domain
 stack_trusted_domains = { "focus." .. domain, "hidden." .. domain }
-modules_enabled = { "stack_lobby", "stack_room_info", "stack_trusted_domains" }
+modules_enabled = {
+    "stack_lobby", "stack_room_info", "stack_trusted_domains", asks_for_tokens and "stack_token_rooms" or nil,
+}
 
 Component("lobby." .. domain)("muc")
 conference_rooms(0)

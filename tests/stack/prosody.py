@@ -41,6 +41,7 @@ class Prosody:
     directory: Path
     domain: str
     hibernation_seconds: int
+    token_secret: str = ""  # of the tokens that logins need; empty: anybody may log in
     component_secret: str = field(default_factory=lambda: secrets.token_hex(16))
     http_port: int = 0
     component_port: int = 0
@@ -89,6 +90,10 @@ class Prosody:
     def thaw(self) -> None:
         """SIGCONT: go on where it was frozen."""
         os.kill(self.pid, signal.SIGCONT)
+
+    def set_token_clock(self, ahead_seconds: int) -> None:
+        """Judge the tokens of logins from now on as in so many seconds."""
+        (self.directory / "token_clock").write_text(str(ahead_seconds))
 
     async def _end(self, how: signal.Signals) -> None:
         process = self._process
@@ -155,6 +160,7 @@ class Prosody:
             "STACK_COMPONENT_PORT": str(self.component_port),
             "STACK_COMPONENT_SECRET": self.component_secret,
             "STACK_HIBERNATION_SECONDS": str(self.hibernation_seconds),
+            "STACK_TOKEN_SECRET": self.token_secret,
         }
 
     def _log_tail(self) -> str:

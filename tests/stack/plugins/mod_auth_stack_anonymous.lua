@@ -31,7 +31,11 @@ local provider = {
 function provider.get_sasl_handler(session)
     local handler = new_sasl(module.host, { anonymous = function() return true end })
     local process = handler.process
+    -- After a refusal the client may try again on the same stream, with nothing less asked of it.
+    function handler:clean_clone() return provider.get_sasl_handler(session) end
     function handler:process(message)
+        local refusal = module:fire_event("stack-login", { session = session }) -- mod_stack_tokens, where it is loaded
+        if refusal then return "failure", "not-allowed", refusal end
         local status, reply, text = process(self, message)
         if status == "success" then
             local token = session and session.stack_previous_token
