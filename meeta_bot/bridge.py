@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
@@ -192,7 +193,7 @@ class PageBridge:
         self._urgent = asyncio.Event()
         self._acknowledger: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[Any]] = set()
-        self._now_offset_ms = 0.0
+        self._offset_ms = (-math.inf, math.inf)  # between the page's clock and ours: at least, at most
         self._heard_ms = clock.monotonic_ms()
         self.malformed = 0
 
@@ -234,12 +235,20 @@ class PageBridge:
         self._shut.add(conference)
 
     def calibrate(self, now: float, before_ms: float, after_ms: float) -> None:
-        """Learn how the page's ``performance.now()`` relates to our monotonic clock, read before and after it."""
-        self._now_offset_ms = (before_ms + after_ms) / 2 - now
+        """Learn how the page's ``performance.now()`` relates to our monotonic clock, read before and after it.
+
+        Both clocks run alike, so every reading narrows what the difference between them can be.
+        """
+        least, most = self._offset_ms
+        self._offset_ms = (max(least, before_ms - now), min(most, after_ms - now))
 
     def monotonic_ms(self, now: float) -> float:
-        """A page's ``performance.now()`` on our monotonic clock."""
-        return now + self._now_offset_ms
+        """A page's ``performance.now()`` on our monotonic clock, as near as is known."""
+        return now + sum(self._offset_ms) / 2
+
+    def earliest_ms(self, now: float) -> float:
+        """The earliest that a page's ``performance.now()`` can have been on our monotonic clock."""
+        return now + self._offset_ms[0]
 
     def acknowledge(self, conference: str, page_seq: int) -> None:
         """Tell the page that everything up to `page_seq`, all that was handed on, is on disk.

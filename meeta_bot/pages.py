@@ -59,8 +59,12 @@ class Seat:
         self._page.bridge.acknowledge(self._conference, page_seq)
 
     def monotonic_ms(self, now: float) -> float:
-        """The page's ``performance.now()`` on our monotonic clock."""
+        """The page's ``performance.now()`` on our monotonic clock, as near as is known."""
         return self._page.bridge.monotonic_ms(now)
+
+    def earliest_ms(self, now: float) -> float:
+        """The earliest that the page's ``performance.now()`` can have been on our monotonic clock."""
+        return self._page.bridge.earliest_ms(now)
 
     async def leave(self) -> None:
         """Leave the room; returns when it has confirmed or the deadline is over."""

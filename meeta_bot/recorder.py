@@ -229,7 +229,7 @@ class Recorder:
             if handed_over := channel.receive_nowait():
                 await self._take(seat, channel, handed_over)
             if channel.seen_until is not None:
-                self._seen_ms = seat.monotonic_ms(channel.seen_until)
+                self._seen_ms = seat.earliest_ms(channel.seen_until)
             seat.forget()
 
     async def _join(self) -> tuple[Seat, Channel]:
@@ -360,7 +360,7 @@ class Recorder:
                 continue
             page = {"page_made": channel.made, "page_taken": channel.page_seq, "page_missed": channel.missed}
             seen_until = channel.seen_until
-            seen_ms = None if seen_until is None else seat.monotonic_ms(seen_until)
+            seen_ms = None if seen_until is None else seat.earliest_ms(seen_until)
             await self.log.tell("recorder.heartbeat", page, seen_ms=seen_ms)
 
     async def _tell_of_the_spool(self) -> None:
@@ -404,7 +404,7 @@ class Recorder:
         """Normalize, store and acknowledge what a page said."""
         messages = [self._from_page(seat, message) for message in fresh]
         page_load = f"{channel.page_load}/{channel.conference}"
-        seen_ms = seat.monotonic_ms(fresh[-1].now)
+        seen_ms = seat.earliest_ms(fresh[-1].now)
         found = await self.log.record(messages, page_load=page_load, page_seq=fresh[-1].page_seq, seen_ms=seen_ms)
         seat.acknowledge(fresh[-1].page_seq)
         for event in found:

@@ -15,8 +15,7 @@
     /** Whether the library and a configuration are here; asked after the page has loaded. */
     meetaBot.look = () => ({
         config: typeof globalThis.config === 'object' && globalThis.config !== null,
-        library: typeof globalThis.JitsiMeetJS?.init === 'function',
-        now: performance.now()
+        library: typeof globalThis.JitsiMeetJS?.init === 'function'
     });
 
     /**

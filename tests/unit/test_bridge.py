@@ -525,6 +525,15 @@ async def test_the_page_s_clock_is_put_onto_ours(bridge: PageBridge) -> None:
     bridge.calibrate(now=100.0, before_ms=5000.0, after_ms=5010.0)
     assert bridge.monotonic_ms(100.0) == 5005.0
     assert bridge.monotonic_ms(160.5) == 5065.5
+    assert bridge.earliest_ms(160.5) == 5060.5
+
+
+async def test_every_reading_of_the_page_s_clock_narrows_what_it_can_be(bridge: PageBridge) -> None:
+    bridge.calibrate(now=100.0, before_ms=5000.0, after_ms=5040.0)
+    bridge.calibrate(now=200.0, before_ms=5102.0, after_ms=5150.0)
+    bridge.calibrate(now=300.0, before_ms=5160.0, after_ms=5210.0)
+    assert bridge.earliest_ms(0.0) == 4902.0
+    assert bridge.monotonic_ms(0.0) == 4906.0
 
 
 async def test_closing_is_safe_without_installing_and_twice(page: Page) -> None:
