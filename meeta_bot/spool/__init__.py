@@ -23,7 +23,8 @@ are upgraded in place when they are opened::
 4. One process owns a spool. Locks vanish with their process: what a killed one left is adopted by the next.
 5. What was acknowledged is there, or its loss is shown: whatever is found missing or altered is logged, counted, and
    told to the capture, if that has not ended (``OpenCapture.damage``, ``take_damage``). What is damaged stops nothing:
-   it is set aside, and numbers go on behind those that are lost.
+   it is set aside, and numbers go on behind those that are lost. A capture whose end is lost with a tail, and may not
+   have been delivered, has not ended: it gets another end.
 6. A spool that is full takes nothing but last words (``Append.urgent``), and says so before (``is_nearly_full``).
 
 Checksums show what happens by accident, not what somebody does on purpose (see meeta_bot.spool.file). A power failure
@@ -56,8 +57,9 @@ from meeta_bot.events import SealedEvent
 from meeta_bot.logs import get_logger
 from meeta_bot.settings import Settings
 from meeta_bot.spool.file import BLOCK_EVENTS, FORMAT_VERSION, Block, spool_error, unpack
+from meeta_bot.spool.group import Addition
 from meeta_bot.spool.records import Append, Damage, OpenCapture, Position, Spooled
-from meeta_bot.spool.store import Addition, Store
+from meeta_bot.spool.store import Store
 
 __all__ = [
     "BLOCK_EVENTS",

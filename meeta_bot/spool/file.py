@@ -22,7 +22,7 @@ import msgspec
 from meeta_bot.errors import SpoolError, SpoolFull, SpoolUnusable
 from meeta_bot.events import SealedEvent
 from meeta_bot.normalize import State
-from meeta_bot.spool.records import Append, Position
+from meeta_bot.spool.records import Position
 from meeta_bot.spool.reserve import is_out_of_room
 
 FORMAT_VERSION = 3
@@ -200,12 +200,11 @@ class CaptureRow(NamedTuple):
             return None
 
 
-def capture_row(capture_id: str, position: Position, append: Append) -> tuple[object, ...]:
+def capture_row(position: Position, state: State, touched_at: int) -> CaptureRow:
     """What `SAVE_CAPTURE` takes."""
-    state = _encoder.encode(append.state)
     reached = (position.page_load, position.page_seq, position.last_seq, position.head)
-    values = (capture_id, *reached, state, append.touched_at, int(append.state.ended))
-    return *values, _capture_checksum(values)
+    values = (state.capture_id, *reached, _encoder.encode(state), touched_at, int(state.ended))
+    return CaptureRow(*values, _capture_checksum(values))
 
 
 def blocks(sealed: Sequence[SealedEvent], last_ordinal: int) -> list[Block]:
@@ -272,7 +271,7 @@ def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
             _upgrade(database, version)
         for sql, values in _TRIALS:
             database.execute(f"EXPLAIN {sql}", (None,) * values)
-        ordinals(database)
+        _look_through(database)
     except UnicodeDecodeError:  # SQLite quotes what it does not understand
         database.close()
         raise damaged_file() from None
@@ -282,9 +281,19 @@ def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
     return database
 
 
-def damaged_file() -> sqlite3.DatabaseError:
-    """What SQLite says of a file that is none of its own."""
-    error = sqlite3.DatabaseError("file is not a database")
+def _look_through(database: sqlite3.Connection) -> None:
+    """Refuse a file in which rows may be read but not found: a bit of a key has flipped, and order is lost."""
+    (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise damaged_file(found.replace("\n", " "))
+    (newest,) = database.execute("SELECT max(ordinal) FROM events").fetchone()
+    if newest is not None and newest > ordinals(database)[1]:
+        raise damaged_file(f"ordinal {newest} was not given yet")
+
+
+def damaged_file(problem: str = "file is not a database") -> sqlite3.DatabaseError:
+    """What SQLite says of a file that is none of its own, or no longer."""
+    error = sqlite3.DatabaseError(problem)
     error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
     return error
 
@@ -361,6 +370,22 @@ def ordinals(database: sqlite3.Connection) -> tuple[int, int]:
     first = database.execute("SELECT ordinal - count FROM events ORDER BY ordinal LIMIT 1").fetchone()
     last = given[0] if given else 0
     return (first[0] if first else last), last
+
+
+def block_at(database: sqlite3.Connection, ordinal: int) -> BlockRow:
+    """The block that is there under `ordinal`."""
+    return BlockRow(*database.execute(f"{SELECT_BLOCKS} WHERE ordinal = ?", (ordinal,)).fetchone())
+
+
+def captures(database: sqlite3.Connection) -> list[CaptureRow]:
+    """What is known of all captures, damaged or not."""
+    return [CaptureRow(*values) for values in database.execute(SELECT_CAPTURES).fetchall()]
+
+
+def capture_of(database: sqlite3.Connection, capture_id: str) -> CaptureRow | None:
+    """What is known of one capture, damaged or not."""
+    values = database.execute(f"{SELECT_CAPTURES} WHERE capture_id = ?", (capture_id,)).fetchone()
+    return None if values is None else CaptureRow(*values)
 
 
 def missing_ordinals(database: sqlite3.Connection, first: int, last: int) -> list[tuple[int, int]]:

@@ -21,6 +21,9 @@ from pathlib import Path
 import msgspec
 
 from meeta_bot.logs import get_logger
+from meeta_bot.normalize import State
+from meeta_bot.normalize.state import Counts
+from meeta_bot.spool.records import Position
 
 SLOT_BYTES = 512  # a power of two, so that no slot lies across two pages
 GROWTH_SLOTS = 64  # the file grows by as many at once, so that a full disk is met rarely
@@ -34,7 +37,8 @@ _encoder = msgspec.msgpack.Encoder()
 class Head(msgspec.Struct, frozen=True, array_like=True):
     """How far a capture had come, and what is needed to end it if all else is lost.
 
-    ``ordinal`` is that of its last event, ``touched_at`` wall clock in ms, ``last_ms`` that of its state.
+    ``ordinal`` is that of its last event, ``touched_at`` wall clock in ms. ``last_ms`` and ``counts`` are those of its
+    state; the latter is None where it is not known.
     """
 
     capture_id: str
@@ -46,6 +50,23 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     ended: bool
     deployment: str
     room: str
+    counts: Counts | None = None  # older versions wrote none, and read slots that have it
+
+
+def head_of(state: State, position: Position, ordinal: int, touched_at: int) -> Head:
+    """How far a capture has come, for the witness; `ordinal` is that of its last event."""
+    return Head(
+        state.capture_id,
+        position.last_seq,
+        position.head,
+        ordinal,
+        touched_at,
+        state.last_ms,
+        state.ended,
+        state.deployment,
+        state.room,
+        state.counts,
+    )
 
 
 _decoder = msgspec.msgpack.Decoder(Head)
@@ -89,6 +110,8 @@ class Heads:
             self._dirty[head.capture_id] = head
             if head.ended:
                 self._ended[head.capture_id] = head
+            else:
+                self._ended.pop(head.capture_id, None)  # its end was lost
         self._write_dirty()
 
     def note_passed(self, ordinal: int) -> None:
@@ -202,9 +225,11 @@ def passed(path: Path) -> int:
 
 
 def _encode(head: Head) -> bytes:
+    """What goes into a slot: all of it, but for a room with a very long name."""
     body = _encoder.encode(head)
-    if len(body) > SLOT_BYTES - _HEADER_BYTES:  # a room with a very long name
-        body = _encoder.encode(msgspec.structs.replace(head, deployment="", room=""))
+    for less in ({"counts": None}, {"deployment": "", "room": ""}):
+        if len(body) > SLOT_BYTES - _HEADER_BYTES:
+            body = _encoder.encode(msgspec.structs.replace(head, **less))
     return body
 
 

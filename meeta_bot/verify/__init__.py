@@ -219,7 +219,7 @@ def _told_hole(seen: Seen, hole: Problem | None) -> Problem | None:
     if hole is None or damage is None:
         return hole
     seq, missed = damage
-    many = f"{missed} events were" if missed != 1 else "1 event was"
+    many = f"up to {missed} events were" if missed != 1 else "1 event was"
     return Problem(
         f"{hole.text.removesuffix(REMOVED)}: {many} lost with a damaged spool, says event {seq}", hole.seq, DAMAGED_HINT
     )

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import msgspec
 
+from meeta_bot.events import CaptureHeartbeat
+
 PAGE_LAG_MS = 60_000  # a page whose last sign of life is older was given up long before
 _NO_BOOKS = "no books that can be read"
 
 
-class _Counts(msgspec.Struct):
-    messages: int
-    events: int
-    absorbed: int
-    sampled: int
-    refused: int
-    unknown: int
-    normalized: int | None = None
-    page_made: int | None = None
-    page_taken: int | None = None
-    page_missed: int | None = None
+class _Counts(CaptureHeartbeat, kw_only=True):
+    """The books of a heartbeat, or of an end, which says nothing of the room."""
+
+    in_conference: bool = False
+    participants: int = 0
 
     @property
     def telling(self) -> int:
@@ -139,7 +135,7 @@ class Books:
     def _own_problem(self, seq: int, counts: _Counts, where: str) -> str | None:
         before, self._last = self._last, (seq, counts)
         if counts.events != seq - 1:
-            return f"the recorder had made {counts.events} events, and {seq - 1} are stored before this {where}"
+            return f"the recorder had made {counts.events} events, and {seq - 1} come before this {where}"
         if counts.unknown != self._unknown:
             return f"the recorder had kept {counts.unknown} messages raw, and {self._unknown} are stored"
         outcomes = counts.telling + counts.absorbed + counts.sampled + counts.refused

@@ -63,7 +63,7 @@ class Ledger:
         self._uncovered: list[LifeEvent] = []
         self._beats: list[LifeEvent] = []
         self._kill_is_told = False
-        self._damage: list[tuple[int, int]] = []
+        self._damage: list[tuple[int, int]] = []  # by number of the gap that tells it, how many events were lost
 
     def began_with(self, event: LifeEvent) -> None:
         """Something that only a gap explains: signalling lost, or the whole room."""
@@ -88,7 +88,7 @@ class Ledger:
         span = _on_axis(event, gap)
         self._uncovered = [one for one in self._uncovered if not _covers(span, one.monotonic_ms)]
         self._kill_is_told |= gap.cause == GapCause.PROCESS_KILLED or gap.lost == Lost.EVERYTHING
-        if gap.cause == GapCause.SPOOL_DAMAGED and gap.missed:
+        if gap.cause == GapCause.SPOOL_DAMAGED and gap.missed is not None:  # else it only took nothing for a while
             self._damage.append((event.seq, gap.missed))
 
     def ended(self, event: LifeEvent) -> None:
@@ -113,7 +113,16 @@ class Ledger:
 
     def damage_after(self, seq: int) -> tuple[int, int] | None:
         """The first gap behind `seq` that tells of a damaged spool: its number, and how many events were lost."""
-        return next((one for one in self._damage if one[0] > seq), None)
+        return next((one for one in self._damage if one[0] > seq and one[1]), None)
+
+    def tells_damage(self, seq: int) -> bool:
+        """Is event `seq` a gap that tells of a damaged spool?"""
+        return any(number == seq for number, _ in self._damage)
+
+    @property
+    def last_damage(self) -> int | None:
+        """The number of the last gap so far that tells of a damaged spool."""
+        return self._damage[-1][0] if self._damage else None
 
     def _beats_problem(self, event: LifeEvent, gap: _Gap, interval_ms: int) -> str | None:
         """Whoever got no time gave no sign of life. At its edges, by an interval, a gap may be wider than it was."""

@@ -14,6 +14,7 @@ from meeta_bot.verify.verdict import BOOKS, ENDS, GAPS, Problem
 MISSED_HEARTBEATS = 4  # so many in a row are a silence: from then on readers call a capture lost
 SHORTEST_SILENCE_MS = 10_000  # twice what a recorder takes for a stall of its own, however often it gives signs of life
 _BOOKS_HINT = "the chain shows whether events were altered; if it holds, this is a fault of the recorder: report it"
+_DAMAGED_BOOKS_HINT = "books went with it; numbers and chain show whether events are missing or altered"
 _SILENCE_HINT = "nothing was seen then and no gap says so: treat it as one, and report it"
 
 
@@ -37,6 +38,7 @@ class Life:
         self._problems: dict[str, Problem | None] = {BOOKS: None, GAPS: None, ENDS: None}
         self._interval_ms = interval_ms
         self._through = through
+        self._early_end: int | None = None  # the first end that others follow
         self._beats: list[int] = []
         self._books = Books()
         self._ledger = Ledger()
@@ -86,6 +88,8 @@ class Life:
 
     def close(self) -> None:
         """Nothing follows."""
+        if self._early_end is not None:
+            self._refute_end(self._early_end)
         self._ledger.check_bounds(self.began_at, self.interval_ms, self.silence_ms)
 
     def check_silences(self, spans: Sequence[Span]) -> None:
@@ -117,13 +121,23 @@ class Life:
 
     def _end(self, event: LifeEvent) -> None:
         self.has_ended = True
-        if event.seq != self._through:
-            self._refute(ENDS, "capture.ended is not the last event: what follows was added", event.seq)
+        if event.seq != self._through and self._early_end is None:
+            self._early_end = event.seq
         self._refute_books(self._books.ended(event.seq, event.payload), event.seq)
         self._ledger.ended(event)
 
+    def _refute_end(self, seq: int) -> None:
+        why = "what follows was added"
+        if self._ledger.tells_damage(seq + 1):
+            why = f"a damaged spool had lost it, says event {seq + 1}, and whoever adopted that wrote another end"
+        self._refute(ENDS, f"capture.ended is not the last event: {why}", seq)
+
     def _refute_books(self, problem: str | None, seq: int) -> None:
-        if problem is not None:
+        damage = self._ledger.last_damage
+        if problem is not None and damage is not None:
+            told = f"{problem}: its spool was damaged, says event {damage}"
+            self._refute(BOOKS, told, seq, _DAMAGED_BOOKS_HINT)
+        elif problem is not None:
             self._refute(BOOKS, problem, seq, _BOOKS_HINT)
 
     def _refute(self, check: str, text: str, seq: int, hint: str | None = None) -> None:

@@ -989,7 +989,7 @@ async def test_a_capture_is_lost_by_the_interval_that_its_recorder_had(database_
 @pytest.mark.parametrize(
     ("missed", "says"),
     [
-        (2, "events 3 to 4 are not there: 2 events were lost with a damaged spool, says event 5"),
+        (2, "events 3 to 4 are not there: up to 2 events were lost with a damaged spool, says event 5"),
         (None, "events 3 to 4 are not there: removed, or given another number"),
     ],
 )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from pathlib import Path
+
+import msgspec
 
 from meeta_bot.errors import SpoolError, SpoolFull
 from meeta_bot.events import CaptureError, SealedEvent
 from meeta_bot.spool import Append, OpenCapture, Spool
+from meeta_bot.spool.heads import SLOT_BYTES, Head
 from tests.unit.builders import append, event, settings
 
 DATABASE = "events.sqlite3"
@@ -51,3 +55,20 @@ async def found_in(directory: Path) -> tuple[list[SealedEvent], list[OpenCapture
     spool = Spool(directory, settings(spool_recent_bytes=0))
     captures = await spool.open_captures()
     return [item.event for item in await spool.read(100_000)], captures, spool
+
+
+def without_counts(heads: Path) -> None:
+    """Make of a witness what an older version would have written, which knew nothing of books."""
+    content = heads.read_bytes()
+    slots = [content[place : place + SLOT_BYTES] for place in range(0, len(content), SLOT_BYTES)]
+    heads.write_bytes(b"".join(map(_slot_without_counts, slots)))
+
+
+def _slot_without_counts(slot: bytes) -> bytes:
+    length = int.from_bytes(slot[4:6])
+    values = msgspec.msgpack.decode(slot[6 : 6 + length]) if length else None
+    if not isinstance(values, list):
+        return slot  # free, or the first one
+    body = msgspec.msgpack.encode(values[: Head.__struct_fields__.index("counts")])
+    content = len(body).to_bytes(2) + body
+    return (zlib.crc32(content).to_bytes(4) + content).ljust(SLOT_BYTES, b"\0")

@@ -20,13 +20,14 @@ from meeta_bot import chain
 from meeta_bot import spool as spools
 from meeta_bot.errors import SpoolError, SpoolUnusable
 from meeta_bot.events import SealedEvent
-from meeta_bot.spool import Position, Spool
-from meeta_bot.spool import damage as spool_damage
+from meeta_bot.normalize.state import Counts
+from meeta_bot.spool import Position, Spool, inspection
 from meeta_bot.spool.file import Block, pack
 from tests.unit.builders import append, broken_links, event, sealed, settings, state
-from tests.unit.spool_faults import DATABASE, LOG, as_a_kill_leaves_it, flip, found_in
+from tests.unit.spool_faults import DATABASE, LOG, as_a_kill_leaves_it, flip, found_in, without_counts
 
 BLOCKS = 40
+PAGE, LEAF = 4096, 13  # bytes of a page; what the first byte of one says that holds rows of a table
 VERSION_BYTES = (60, 64)  # of the file's header, where SQLite keeps user_version
 
 
@@ -150,6 +151,81 @@ async def test_an_end_that_was_lost_before_it_was_delivered_is_to_be_written_aga
     assert (len(found), capture.position.last_seq, capture.state.ended) == (3, 4, False)
     assert capture.damage is not None
     assert capture.damage.missed == 1
+    await again.close()
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["torn", "all of it"])
+async def test_books_come_from_the_witness_when_the_state_that_had_them_is_lost(
+    directory: Path, tmp_path: Path, gone: bool
+) -> None:
+    spool = await make(directory, 3)
+    counts = Counts(messages=9, normalized=4, absorbed=5, events=4)
+    await spool.append("c", append(4, capture_id="c", state=state("c", counts=counts)))
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    if gone:
+        (left / DATABASE).unlink()
+        (left / LOG).unlink()
+    else:
+        flip(left / LOG, -1)
+    older = Path(shutil.copytree(left, tmp_path / "older"))
+    without_counts(older / "heads")
+    _, (capture,), again = await found_in(left)
+    assert (capture.position.last_seq, capture.state.counts) == (4, counts)
+    await again.close()
+    _, (capture,), again = await found_in(older)
+    assert (capture.position.last_seq, capture.state.counts) == (4, Counts())
+    await again.close()
+
+
+async def test_a_room_with_a_long_name_keeps_it_rather_than_its_books(directory: Path, tmp_path: Path) -> None:
+    spool = Spool(directory, settings())
+    rooms = {"both": "r" * 200, "room": "r" * 380, "books": "r" * 600}
+    for name, room in rooms.items():
+        of_room = msgspec.structs.replace(state(name, counts=Counts(messages=1, normalized=1, events=1)), room=room)
+        await spool.append(name, append(1, capture_id=name, state=of_room))
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    (left / DATABASE).unlink()
+    (left / LOG).unlink()
+    _, captures, again = await found_in(left)
+    known = {one.state.capture_id: (one.state.room, one.state.counts.events) for one in captures}
+    assert known == {"both": (rooms["both"], 1), "room": (rooms["room"], 0), "books": ("", 1)}
+    await again.close()
+
+
+async def test_an_end_that_was_lost_with_all_that_was_known_of_its_capture_is_to_be_written_again(
+    directory: Path, tmp_path: Path
+) -> None:
+    spool = await make(directory, 3)
+    await spool.append("c", append(4, capture_id="c", ended=True))
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    (left / DATABASE).unlink()
+    (left / LOG).unlink()
+    for _ in range(2):  # the first process is killed before it writes the end
+        _, (capture,), again = await found_in(left)
+        assert (capture.position.last_seq, capture.state.ended) == (4, False)
+        assert capture.damage is not None
+        assert capture.damage.missed == 4
+        await again.close()
+
+
+async def test_a_capture_that_is_to_be_ended_again_is_not_forgotten_as_one_that_has_ended(
+    directory: Path, tmp_path: Path
+) -> None:
+    spool = await make(directory, 3)
+    await spool.append("c", append(4, capture_id="c", ended=True))
+    left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    flip(left / LOG, -1)
+    _, captures, again = await found_in(left)
+    reader = again.reader()
+    await reader.forget(again.last_ordinal)
+    await again.close()
+    (left / DATABASE).unlink()
+    _, captures, again = await found_in(left)
+    assert [(one.state.capture_id, one.position.last_seq) for one in captures] == [("c", 4)]
     await again.close()
 
 
@@ -324,7 +400,7 @@ async def test_without_a_witness_the_events_tell_how_far_a_damaged_capture_had_c
 
 
 async def test_no_more_is_set_aside_than_has_a_bound(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool_damage, "DAMAGED_FILES", 2)
+    monkeypatch.setattr(inspection, "DAMAGED_FILES", 2)
     await (await make(directory, 5)).close()
     database = sqlite3.connect(directory / DATABASE)
     with database:
@@ -359,6 +435,37 @@ async def flip_and_open(folder: Path, original: Path, acknowledged: list[SealedE
     assert newest.seq == len(acknowledged) + 1
     assert chain.link(acknowledged[-1].digest, chain.envelope_of(newest), newest.commitment) == newest.digest
     await spool.close()
+
+
+def keys(content: bytes) -> list[int]:
+    """Where a table's rows have their keys: the last byte of each, in pages of SQLite's format for leaves."""
+    found = []
+    for page in range(PAGE, len(content), PAGE):
+        if content[page] != LEAF:
+            continue
+        for cell in range(int.from_bytes(content[page + 3 : page + 5])):
+            place = page + int.from_bytes(content[page + 8 + 2 * cell : page + 10 + 2 * cell])
+            for _ in ("length of the row", "key"):
+                while content[place] & 0x80:
+                    place += 1
+                place += 1
+            found.append(place - 1)
+    return found
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_key_that_is_altered_so_that_rows_are_out_of_order_hides_none_of_them(tmp_path: Path, bit: int) -> None:
+    async def prepare() -> list[SealedEvent]:
+        spool = await make(tmp_path / "original")
+        acknowledged = await events_of(spool)
+        await spool.close()
+        return acknowledged
+
+    acknowledged = asyncio.run(prepare())
+    places = keys((tmp_path / "original" / DATABASE).read_bytes())
+    assert len(places) >= BLOCKS
+    for place in places[:: len(places) // 8]:
+        asyncio.run(flip_and_open(tmp_path, tmp_path / "original", acknowledged, place, bit))
 
 
 def test_whichever_bit_of_the_file_is_flipped_nothing_is_altered_and_nothing_missing_is_hidden() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
 from meeta_bot.spool import Spool
-from meeta_bot.spool import store as spool_store
+from meeta_bot.spool import place as spool_place
 from tests.unit.builders import append, settings
 from tests.unit.spool_faults import DATABASE, LOG, big, fill_up, found_in
 
@@ -77,7 +77,7 @@ async def say_last_words(spool: Spool, count: int) -> None:
 @pytest.fixture
 def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the files before every append, not only now and then."""
-    monkeypatch.setattr(spool_store, "LOOK_AT_FILES_SECONDS", 0)
+    monkeypatch.setattr(spool_place, "LOOK_AT_FILES_SECONDS", 0)
 
 
 # --- the bound ----------------------------------------------------------------------------------------------------
