@@ -1,12 +1,15 @@
 """``make demo``: the main job, for real, on this machine.
 
 Starts the local stack, lets four people (Chromium pages with lib-jitsi-meet) hold a short conference, records it
-with the very ``meeta-bot record`` that users run into the embedded PostgreSQL, and prints what was recorded.
+with the very ``meeta-bot record`` that users run into the embedded PostgreSQL, and prints what was recorded. The
+user's own settings, such as another database, are left aside.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import os
 import sys
 import time
@@ -14,8 +17,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.stack.client import Stack
-from tests.stack.participant import Participant, ParticipantBrowser
+from meeta_bot.errors import EXIT_INTERRUPTED
+from tests.stack.client import Stack, StackError
+from tests.stack.participant import Participant, ParticipantBrowser, ParticipantError
 
 ROOM = "weekly-standup"
 LOG = Path(__file__).resolve().parent.parent / ".cache" / "demo.log"  # what the recorder said
@@ -23,9 +27,14 @@ BOT_NAME = "Event recorder"
 RECORDER_JOIN_TIMEOUT = 45.0  # seconds; about 3 on an idle machine
 RECORDER_END_TIMEOUT = 60.0
 LEFT_ALONE_GRACE = "2"  # seconds; users wait a minute by default
+KEPT = ("MEETA_BROWSER", "MEETA_DATA_DIRECTORY")  # of the user's settings: about this machine, not about a meeting
 BREATH = 0.7  # seconds in which people look at each other, so that the timeline has a shape
 
 _began = time.monotonic()
+
+
+class DemoError(Exception):
+    """The demo can't go on; the text says why."""
 
 
 def say(text: str) -> None:
@@ -38,28 +47,58 @@ async def breathe(times: float = 1) -> None:
     await asyncio.sleep(BREATH * times)
 
 
+def environment(**settings: str) -> dict[str, str]:
+    """The environment of every ``meeta-bot``: nothing else of the user's settings, and no configuration file."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MEETA_") or name in KEPT}
+    return {**ours, "MEETA_CONFIG": os.devnull, **settings}
+
+
 @asynccontextmanager
 async def recorder(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """``meeta-bot record URL``, told to go soon after the others have gone."""
-    environment = {**os.environ, "MEETA_LEFT_ALONE_GRACE": LEFT_ALONE_GRACE}
-    command = [sys.executable, "-m", "meeta_bot", "record", url, "--name", BOT_NAME]
-    with LOG.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=out, stderr=out)
+    command = [sys.executable, "-m", "meeta_bot", "record", url, "--name", BOT_NAME, "--json"]
+    with LOG.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=environment(MEETA_LEFT_ALONE_GRACE=LEFT_ALONE_GRACE),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,  # a Ctrl-C is ours; from us it gets one signal, since the second stops at once
+        )
     try:
         yield process
     finally:
         if process.returncode is None:
             process.terminate()
-            await asyncio.wait_for(process.wait(), RECORDER_END_TIMEOUT)
+            await finish(process)
+
+
+async def finish(process: asyncio.subprocess.Process) -> str:
+    """Wait for the recorder's end, and kill it if it does not come; what it printed."""
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), RECORDER_END_TIMEOUT)
+    except TimeoutError:
+        process.kill()
+        out, _ = await process.communicate()
+    return out.decode()
+
+
+def failure(what: str) -> DemoError:
+    """What went wrong with the recorder, after its own words."""
+    sys.stderr.write(LOG.read_text(encoding="utf-8", errors="replace"))
+    return DemoError(what)
 
 
 async def wait_for_recorder(stack: Stack, process: asyncio.subprocess.Process) -> None:
     """Until the bot sits in the room."""
-    async with asyncio.timeout(RECORDER_JOIN_TIMEOUT):
-        while not any(member.name == BOT_NAME for member in await stack.members(ROOM)):
-            if process.returncode is not None:
-                raise RuntimeError(f"the recorder ended with exit code {process.returncode}")
-            await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(RECORDER_JOIN_TIMEOUT):
+            while not any(member.name == BOT_NAME for member in await stack.members(ROOM)):
+                if process.returncode is not None:
+                    raise failure(f"the recorder ended with exit code {process.returncode}")
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise failure(f"the recorder was not in the room after {RECORDER_JOIN_TIMEOUT:g} s") from None
 
 
 async def opening(people: ParticipantBrowser, url: str) -> Participant:
@@ -140,30 +179,47 @@ async def transcribe(stack: Stack, person: Participant, interim: str, final: str
 async def show(*arguments: str) -> None:
     """What ``meeta-bot`` says; the command is shown, since it is what users will type."""
     print(f"\n$ meeta-bot {' '.join(arguments)}\n", flush=True)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "meeta_bot", *arguments)
+    command = [sys.executable, "-m", "meeta_bot", *arguments]
+    process = await asyncio.create_subprocess_exec(*command, env=environment())
     if await process.wait():
-        raise RuntimeError(f"meeta-bot {' '.join(arguments)} failed")
+        raise DemoError(f"meeta-bot {' '.join(arguments)} failed")
 
 
-async def main() -> int:
-    """Run the demo; the exit code."""
+async def demo() -> None:
+    """All of it.
+
+    :raises DemoError, StackError, ParticipantError: it went wrong.
+    """
     LOG.parent.mkdir(exist_ok=True)
     async with Stack.start() as stack, ParticipantBrowser.start() as people:
         say(f"the local Jitsi stack is at {stack.url}")
         ada = await opening(people, stack.room_url(ROOM))
         async with recorder(stack.room_url(ROOM)) as process:
             await conference(stack, people, ada, process)
-            code = await asyncio.wait_for(process.wait(), RECORDER_END_TIMEOUT)
-    if code:
-        print(LOG.read_text(encoding="utf-8"), file=sys.stderr)
-        return code
+            printed = await finish(process)
+    if process.returncode:
+        raise failure(f"the recorder ended with exit code {process.returncode}")
     say("the recorder noticed that it was alone, left, and delivered everything")
-    await show("timeline", "latest")
-    await show("participants", "latest")
-    await show("events", "latest", "--counts")
+    meeting = json.loads(printed)["meeting_id"]
+    await show("timeline", meeting)
+    await show("participants", meeting)
+    await show("events", meeting, "--counts")
     print("\nRecord a room of your own:  make record ROOM=https://your.jitsi.example/YourRoom", file=sys.stderr)
+
+
+def main() -> int:
+    """Run the demo; the exit code."""
+    # A Ctrl-C ends Playwright's driver, too, which tells it as an error that nobody waited for.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    try:
+        asyncio.run(demo())
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except (DemoError, StackError, ParticipantError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

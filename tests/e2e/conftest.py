@@ -1,7 +1,8 @@
 """What end-to-end tests share: a Jitsi deployment, a browser for the people, a database.
 
 The deployment is the local stack, or the one that ``MEETA_TEST_JITSI_URL`` names. On a real one nobody commands the
-bridge, the recorder and the transcriber, so that the scripts leave those acts out; everything else is the same.
+bridge, the recorder and the transcriber, so that the scripts leave those acts out. Tests that command more than that
+take a ``stack``, which is local whatever is named.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import People
+from tests.e2e.conftest import Deployment, People
 from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording
 from tests.stack.client import Shape, Stack
 
@@ -54,9 +54,9 @@ async def test_the_inlined_page_of_docker_deployments_is_joined_and_its_applicat
 
 
 async def test_a_locked_room_is_entered_with_the_password_only(
-    stack: Stack, people: People, newest_database: str, tmp_path: Path
+    deployment: Deployment, people: People, newest_database: str, tmp_path: Path
 ) -> None:
-    url = stack.room_url("locked-room")
+    url = deployment.room_url(deployment.new_room())
     ada = await people.participant(url)
     await ada.join("Ada")
     await ada.lock("open sesame")
@@ -76,9 +76,9 @@ async def test_a_locked_room_is_entered_with_the_password_only(
 
 
 async def test_the_bot_waits_in_a_lobby_until_it_is_let_in(
-    stack: Stack, people: People, newest_database: str, tmp_path: Path
+    deployment: Deployment, people: People, newest_database: str, tmp_path: Path
 ) -> None:
-    url = stack.room_url("lobby-room")
+    url = deployment.room_url(deployment.new_room())
     ada = await people.participant(url)
     await ada.join("Ada")
     await ada.enable_lobby()
@@ -93,15 +93,15 @@ async def test_the_bot_waits_in_a_lobby_until_it_is_let_in(
 
 
 async def test_a_bot_that_is_removed_says_so_and_ends(
-    stack: Stack, people: People, newest_database: str, tmp_path: Path
+    deployment: Deployment, people: People, newest_database: str, tmp_path: Path
 ) -> None:
-    url = stack.room_url("no-bots-room")
+    url = deployment.room_url(deployment.new_room())
     ada = await people.participant(url)
     await ada.join("Ada")
     async with _bot(url, newest_database, tmp_path) as recorder:
         await recorder.logged("in the room")
-        (bot,) = [member for member in await stack.members("no-bots-room") if member.name == "Event recorder"]
-        await ada.kick(bot.endpoint_id, "no bots")
+        bot = await ada.wait_for_event("conference.userJoined")
+        await ada.kick(bot.args[0], "no bots")
         summary = await _summary(recorder)
     assert (summary["end_reason"], summary["end_detail"]) == ("kicked", "no bots")
     await ada.leave()

@@ -256,7 +256,7 @@ async def test_a_database_that_is_away_and_secrets_that_stay_secret(stack: Stack
         assert code == 4
         assert "hush" not in out + err
         assert "MEETA_DATABASE_URL" in out
-        assert "with a token" in out
+        assert "in the link" in out
 
 
 # --- as a person sees it ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import People
+from tests.e2e.conftest import Deployment, People
 from tests.e2e.processes import browser, renderers
 from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording, run
 from tests.stack.client import Stack
@@ -32,9 +32,9 @@ async def _end(recorder: RecorderProcess) -> dict[str, Any]:
     [("MEETA_MAX_DURATION", "max_duration"), ("MEETA_NOBODY_CAME_TIMEOUT", "nobody_came")],
 )
 async def test_a_bot_that_waits_in_vain_leaves(
-    stack: Stack, newest_database: str, tmp_path: Path, setting: str, reason: str
+    deployment: Deployment, newest_database: str, tmp_path: Path, setting: str, reason: str
 ) -> None:
-    arguments = (stack.room_url(reason), "--database-url", newest_database, "--json")
+    arguments = (deployment.room_url(deployment.new_room()), "--database-url", newest_database, "--json")
     async with recording(*arguments, **{setting: "3"}, **folder_for_spool(tmp_path)) as recorder:
         assert (await _end(recorder))["end_reason"] == reason
         assert await recorder.ended() == 0
@@ -52,9 +52,9 @@ async def test_a_focus_that_never_answers_ends_at_the_join_deadline(
 
 @pytest.mark.parametrize(("process", "reason"), [("renderer", "page_crashed"), ("browser", "browser_crashed")])
 async def test_one_crash_too_many_ends_the_capture_and_keeps_what_was_seen(
-    stack: Stack, people: People, newest_database: str, tmp_path: Path, process: str, reason: str
+    deployment: Deployment, people: People, newest_database: str, tmp_path: Path, process: str, reason: str
 ) -> None:
-    url = stack.room_url(f"crash-{process}")
+    url = deployment.room_url(deployment.new_room())
     ada = await people.participant(url)
     await ada.join("Ada")
     environment = {"MEETA_CRASHES_LIMIT": "2", **folder_for_spool(tmp_path)}

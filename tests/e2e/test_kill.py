@@ -15,7 +15,7 @@ import pytest
 from meeta_bot.events import SealedEvent
 from meeta_bot.rows import EventRow
 from meeta_bot.spool import unpack
-from tests.e2e.conftest import People
+from tests.e2e.conftest import Deployment, People
 from tests.e2e.processes import descendants, is_alive
 from tests.e2e.recorder_process import LOG_TIMEOUT, folder_for_spool, reading, recording, run
 from tests.stack.client import Stack
@@ -69,9 +69,9 @@ def _spooled(data_directory: Path) -> tuple[dict[str, int], list[SealedEvent]]:
 
 
 async def test_a_recorder_that_is_killed_in_a_burst_loses_nothing_that_was_on_disk(
-    stack: Stack, people: People, newest_database: str, tmp_path: Path
+    deployment: Deployment, people: People, newest_database: str, tmp_path: Path
 ) -> None:
-    url = stack.room_url("killed-in-a-burst")
+    url = deployment.room_url(deployment.new_room())
     person = await people.participant(url)
     await person.join("Ada")
     environment = folder_for_spool(tmp_path)
@@ -116,9 +116,9 @@ async def _same_meeting_again(person: Participant, url: str, database_url: str, 
 
 
 async def test_a_database_that_is_away_is_said_and_waited_for(
-    stack: Stack, people: People, newest_database: str, tmp_path: Path
+    deployment: Deployment, people: People, newest_database: str, tmp_path: Path
 ) -> None:
-    url = stack.room_url("database-away")
+    url = deployment.room_url(deployment.new_room())
     person = await people.participant(url)
     await person.join("Ada")
     environment = {"MEETA_FLUSH_TIMEOUT": "1", **folder_for_spool(tmp_path)}
@@ -168,9 +168,9 @@ async def test_the_second_signal_stops_at_once_and_loses_nothing(
 
 
 async def test_the_embedded_database_that_is_killed_comes_back_while_the_recording_goes_on(
-    stack: Stack, people: People, data: dict[str, str]
+    deployment: Deployment, people: People, data: dict[str, str]
 ) -> None:
-    url = stack.room_url("embedded-killed")
+    url = deployment.room_url(deployment.new_room())
     person = await people.participant(url)
     await person.join("Ada")
     pid_file = Path(data["MEETA_DATA_DIRECTORY"]) / "postgres/data/postmaster.pid"
@@ -190,10 +190,10 @@ async def test_the_embedded_database_that_is_killed_comes_back_while_the_recordi
 
 
 async def test_one_process_records_many_rooms_and_keeps_them_apart(
-    stack: Stack, people: People, newest_database: str, tmp_path: Path
+    deployment: Deployment, people: People, newest_database: str, tmp_path: Path
 ) -> None:
-    rooms = ("many-one", "many-two", "many-three")
-    urls = [stack.room_url(room) for room in rooms]
+    rooms = [deployment.new_room() for _ in range(3)]
+    urls = [deployment.room_url(room) for room in rooms]
     async with recording(*urls, "--database-url", newest_database, "--json", **folder_for_spool(tmp_path)) as recorder:
         await recorder.logged("in the room", times=len(rooms))
         talkers = [await people.participant(url) for url in urls]
