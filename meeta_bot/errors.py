@@ -20,7 +20,8 @@
     │   ├── SpoolBusy
     │   ├── SpoolUnusable
     │   └── SpoolFull
-    └── CaptureFailed             7   a capture ended because it could not get in or stay in
+    ├── CaptureFailed             7   a capture ended because it could not get in or stay in
+    └── OutputError               8   what was printed could not be written, or nobody read it to its end
 
 Exit code 1 is also that of ``verify`` when it refutes something. Exit code 75 (EX_TEMPFAIL) is no error: events remain
 in the spool and will be delivered later. Nor is 130: Ctrl-C ended a reading command.
@@ -125,3 +126,9 @@ class CaptureFailed(MeetaError):
     """A capture ended for a reason that its operator did not ask for."""
 
     exit_code = 7
+
+
+class OutputError(MeetaError):
+    """Standard output takes no more, and what was to be said there matters."""
+
+    exit_code = 8

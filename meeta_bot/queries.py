@@ -30,6 +30,7 @@ LATEST = "latest"
 PAGE = 1000  # events a statement when all are wanted
 _MISSED_HEARTBEATS = 4  # so many in a row, and readers call a capture lost
 _SHORTEST_PREFIX = 4
+_HOW_TO_NAME_ONE = f"name it by id, the first {_SHORTEST_PREFIX} or more digits of one, room, or `latest`"
 _ID_DIGITS = 32
 _CANDIDATES = 5
 _BEFORE_ALL = (str(UUID(int=0)), 0)  # position: capture and seq
@@ -138,7 +139,7 @@ class Reader:
             scopes = await self._latest(text, 1) or await self._by_prefix(text)
         found = await self._meetings(scopes, now)
         if not found:
-            raise NotFound(f"There is no meeting {text!r}", hint="name it by id, prefix of an id, room, or `latest`")
+            raise NotFound(f"There is no meeting {text!r}", hint=_HOW_TO_NAME_ONE)
         if len(found) > 1:
             named = ", ".join(f"{row.id} ({row.room})" for row in found[:_CANDIDATES])
             raise Ambiguous(f"{text!r} fits several meetings: {named}", hint="give more of the id")

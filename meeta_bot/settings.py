@@ -219,11 +219,21 @@ class Settings(BaseSettings):
         # A variable that is set and empty was forgotten: an empty path would mean the current directory.
         if value == "":
             raise PydanticCustomError("empty", "is empty")
+        if isinstance(value, bool):  # no setting is one, and pydantic would take it for 0 or 1
+            raise PydanticCustomError("bool", "can't be true or false")
         if isinstance(value, str) and not value.isascii():
             try:
                 value.encode()
             except UnicodeEncodeError:
                 raise PydanticCustomError("no_text", "is no text in UTF-8") from None
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _refuse_other_databases(cls, value: SecretStr | None) -> SecretStr | None:
+        # A recorder would take it for one that is away, and spool for it.
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise PydanticCustomError("no_postgresql", "is no address of a PostgreSQL")
         return value
 
     @classmethod

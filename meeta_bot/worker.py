@@ -177,7 +177,7 @@ class Worker:
     async def _end_what_was_cut(self, spool: Spool) -> None:
         cut = await end_cut_captures(spool, self._clock)
         if cut or spool.waiting:
-            _log.info("adopted what a killed process left", captures=cut, events=spool.waiting)
+            _log.info("adopted what an earlier recorder left", captures=cut, events=spool.waiting)
 
     async def _adopt(self) -> None:
         """Once the sink takes events, deliver the spools of processes that died as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -23,7 +24,7 @@ from meeta_bot.cli import (
     timeline,
     verify,
 )
-from meeta_bot.errors import EXIT_INTERRUPTED, MeetaError, UsageError
+from meeta_bot.errors import EXIT_INTERRUPTED, MeetaError, OutputError, UsageError
 
 app = typer.Typer(
     name="meeta-bot",
@@ -32,9 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 refuted by verify, 2 wrong "
-    "usage, 3 not found, 4 database, 5 browser, 6 spool, 7 the bot could not get in "
-    "or stay in, 75 events remain in the spool and will be delivered by the next run or `meeta-bot spool flush`.",
+    epilog="Exit codes: 0 done, 1 refuted by verify, 2 wrong usage or setting, 3 not found, 4 database, 5 browser, "
+    "6 spool, 7 the bot could not get in or stay in, 8 the output could not be written, 75 events remain in the spool "
+    "and will be delivered by the next run or `meeta-bot spool flush`, 130 interrupted while reading.",
 )
 
 
@@ -65,6 +66,10 @@ app.command()(doctor.doctor)
 app.add_typer(db.app, name="db")
 app.add_typer(spool.app, name="spool")
 
+# With which a full disk, a limit or a terminal that is gone refuses output. Files that a command opens by itself, and
+# networks, have errors of the tree.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 def main() -> None:
     """Run the command line; every error of the tree becomes one line and its exit code."""
@@ -76,6 +81,12 @@ def main() -> None:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         console.silence_stdout()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        console.silence_stdout()
+        console.complain(OutputError(f"Can't write the output: {error.strerror}", hint="make room, or redirect it"))
+        sys.exit(OutputError.exit_code)
     except KeyboardInterrupt:  # between the moments in which typer sees it
         sys.exit(EXIT_INTERRUPTED)
 
@@ -104,8 +115,7 @@ def _run() -> None:
 def _usage_error(problem: TyperException) -> UsageError:
     """What typer says of wrong arguments, as one line like every other error."""
     context = getattr(problem, "ctx", None)
-    if context is not None and type(problem).__name__ == "NoArgsIsHelpError":  # a group alone: its help was meant
-        typer.echo(context.get_help())
+    if context is not None and type(problem).__name__ == "NoArgsIsHelpError":  # a group alone: has printed its help
         raise SystemExit(UsageError.exit_code)
     command = context.command_path if context is not None else "meeta-bot"
     return UsageError(" ".join(problem.format_message().split()), hint=f"see `{command} --help`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -44,7 +45,8 @@ TokenFile = Annotated[
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings; also MEETA_CONFIG.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs: one document.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON for programs: an object a line.")]
 
 
 def as_text(value: str | None) -> str | None:
@@ -103,14 +105,20 @@ def print_table(table: Table) -> None:
 def complain(error: MeetaError) -> None:
     """One line that says what is wrong and one that says what to do."""
     console = talk()
-    for heading, style, text in (("error: ", "bold red", str(error)), ("hint:  ", "dim", error.hint)):
-        if text:
-            line = safe_name(redact_text(text), _LONGEST_LINE)
-            console.print(Text.assemble((heading, style), line), soft_wrap=True)
+    with contextlib.suppress(OSError):  # where nobody can be told, the exit code still says it
+        for heading, style, text in (("error: ", "bold red", str(error)), ("hint:  ", "dim", error.hint)):
+            if text:
+                line = safe_name(redact_text(text), _LONGEST_LINE)
+                console.print(Text.assemble((heading, style), line), soft_wrap=True)
 
 
 def prepare_streams() -> None:
-    """Let no character stop the output: pipes and files get UTF-8, a terminal that can't show one a question mark."""
+    """Let no character stop the output: pipes and files get UTF-8, a terminal that can't show one a question mark.
+
+    What a parent has closed is written to nowhere.
+    """
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 — for as long as the process lives
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")

@@ -127,7 +127,7 @@ def shell(
 
       meeta-bot db shell
 
-      meeta-bot db shell -c "SELECT room, started_at FROM meeta.meetings ORDER BY started_at"
+      meeta-bot db shell -c "SELECT room, started_at FROM meeta.meetings"
     """
     settings, psql = _settings(database_url, config), _psql()
     if not _with_database(settings, lambda url: _shell(psql, url, settings, commands or [])):

@@ -37,7 +37,7 @@ def doctor(
     jwt_file: console.TokenFile = None,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per check.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per check.")] = False,
 ) -> None:
     """Check whether recording would work here, and say what to do where it would not.
 
@@ -47,7 +47,8 @@ def doctor(
 
     Nothing is recorded, created or changed, and nobody in a meeting notices.
 
-    Exits with 0 when nothing failed, else with the exit code that recording would fail with.
+    Exits with 0 when nothing failed, else with the exit code that recording would
+    fail with.
     """
     logs.configure(level="critical")  # every finding is told below
     checks = (*HERE, *(DEPLOYMENT if room is not None else ()))

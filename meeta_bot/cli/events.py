@@ -51,7 +51,7 @@ def events(
         bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C or the captures have ended.")
     ] = False,
     counts: Annotated[bool, typer.Option("--counts", help="How many there are of each type.")] = False,
-    as_json: console.AsJson = False,
+    as_json: console.AsJsonLines = False,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
 ) -> None:
@@ -63,7 +63,7 @@ def events(
 
       meeta-bot events latest --type chat.message --json
 
-      meeta-bot events weeklystandup --participant "Ada Lovelace" --since 15m --follow
+      meeta-bot events weeklystandup --participant "Ada Lovelace" --since 15m
 
       meeta-bot events latest --counts
     """

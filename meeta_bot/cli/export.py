@@ -68,12 +68,14 @@ def export(
 ) -> None:
     """Export the events of a meeting, or of all, as JSON Lines or CSV.
 
-    A capture that still runs is exported as far as it is stored when the export begins. A file is there when it is
-    complete, or not at all.
+    A capture that still runs is exported as far as it is stored when the export
+    begins. A file is there when it is complete, or not at all.
 
-    CSV has the columns of the envelope, the payload as JSON text, and the digest; a null is an empty cell. So that no
-    spreadsheet takes a text for a formula, a single quote is put before a text that begins with = + - @, a tab or a
-    carriage return, and before one that begins with a single quote: drop one and you have what was stored.
+    CSV has the columns of the envelope, the payload as JSON text, and the digest;
+    a null is an empty cell. So that no spreadsheet takes a text for a formula, a
+    single quote is put before a text that begins with = + - @, a tab or a
+    carriage return, and before one that begins with a single quote: drop one and
+    you have what was stored.
 
     Examples:
 

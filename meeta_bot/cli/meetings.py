@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -11,19 +12,21 @@ from rich.text import Text
 from meeta_bot.cli import console, reading
 from meeta_bot.rows import MeetingRow, iso, milliseconds
 
+_LENGTHS = range(8, 37)  # characters of an id that are shown, 36 are all
 _STATE_STYLES = {"recording": "green", "lost": "red"}
 
 
 def meetings(
     room: Annotated[str | None, typer.Option(callback=console.as_text, help="Only meetings of this room.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 20,
-    as_json: console.AsJson = False,
+    as_json: console.AsJsonLines = False,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
 ) -> None:
     """List recorded meetings, the newest first.
 
-    A capture that never got into its room belongs to no meeting and is listed by itself.
+    A capture that never got into its room belongs to no meeting and is listed by
+    itself.
 
     Examples:
 
@@ -79,14 +82,20 @@ def state_text(row: MeetingRow) -> Text:
     return Text(f"{row.state}{reason}", style=_STATE_STYLES.get(row.state, ""))
 
 
+def _short_ids(rows: list[MeetingRow]) -> list[str]:
+    """The beginning of each row's id that fits no other: captures of the same minute share the first eight digits."""
+    fitting = Counter(one[:n] for row in rows for one in {row.id, *row.capture_ids} for n in _LENGTHS)
+    return [next((row.id[:n] for n in _LENGTHS if fitting[row.id[:n]] == 1), row.id) for row in rows]
+
+
 def _table(rows: list[MeetingRow]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("meeting", "started", "length", "people", "events", "state", "room"):
         numeric = heading in ("length", "people", "events")
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
+    for row, short_id in zip(rows, _short_ids(rows), strict=True):
         table.add_row(
-            Text(row.id[:8]),
+            Text(short_id),
             Text(console.local_time(row.started_at or row.captured_at, "%Y-%m-%d %H:%M")),
             Text(console.duration(length_ms(row))),
             Text(str(row.people)),

@@ -14,15 +14,15 @@ _SHORTEST_TOLD_MS = 1000  # less shows as 0:00
 
 def participants(
     meeting: console.Which = "latest",
-    as_json: console.AsJson = False,
+    as_json: console.AsJsonLines = False,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
 ) -> None:
     """Show who was in a meeting, when they came and went, and for how long they stayed.
 
-    A duration with ≥ is a lower bound: the arrival or the departure was not seen. It was before or after the bot was
-    there, or in a gap. Time within a duration in which every bot was blind is told, too: they were there before and
-    after it.
+    A duration with ≥ is a lower bound: the arrival or the departure was not seen.
+    It was before or after the bot was there, or in a gap. Time within a duration
+    in which every bot was blind is told, too: they were there before and after.
 
     Example:
 

@@ -7,8 +7,10 @@ import contextlib
 from collections import Counter
 from types import TracebackType
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +22,7 @@ from meeta_bot.worker import Worker
 
 REFRESHES_PER_SECOND = 4  # as often as a person can follow
 
+_ROOM_COLUMNS = 8  # the least that a room is shown in; where that is all it gets, "last event" gets nothing
 FRAME_LINES = 5  # of a terminal, besides the rooms: heading, what is hidden, two lines below, the cursor
 
 # What is shown first when there are more rooms than lines.
@@ -53,8 +56,12 @@ class Progress:
     def _table(self) -> RenderableType:
         shown, hidden = self._choose(self._screen.size.height - FRAME_LINES)
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for heading in ("room", "state", "people", "events", "last event"):
-            table.add_column(heading, justify="right" if heading in ("people", "events") else "left", no_wrap=True)
+        # Columns without no_wrap give way where there is no room for all; their cells are cut instead of wrapped.
+        table.add_column("room", min_width=_ROOM_COLUMNS)
+        table.add_column("state", no_wrap=True)
+        table.add_column("people", no_wrap=True, justify="right")
+        table.add_column("events", no_wrap=True, justify="right")
+        table.add_column(Text("last event", no_wrap=True, overflow="ellipsis"))
         for recorder in shown:
             table.add_row(*_row(recorder))
         return Group(table, *([Text(f"… and {hidden} more rooms", style="dim")] if hidden else ()), self._footer())
@@ -91,15 +98,29 @@ class Progress:
         return f"{phases.total()} rooms: {states}; {people} people"
 
 
-def _row(recorder: Recorder) -> tuple[Text, Text, Text, Text, Text]:
+class _Tail:
+    """A text that loses its beginning where there is no room for it: addresses end with the room's name."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_measure__(self, _console: Console, _options: ConsoleOptions) -> Measurement:
+        return Measurement(1, cell_len(self._text))
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        is_whole = cell_len(self._text) <= options.max_width
+        yield Text(self._text if is_whole else f"…{set_cell_size(self._text[::-1], options.max_width - 1)[::-1]}")
+
+
+def _row(recorder: Recorder) -> tuple[RenderableType, ...]:
     last = recorder.last_event
     shown = "" if last is None else last.type
     if last is not None and last.endpoint_id in recorder.state.participants:
         shown = f"{shown}  {console.safe_name(recorder.state.participants[last.endpoint_id].name, 20)}"
     return (
-        Text(console.safe_name(recorder.address.url)),
+        _Tail(console.safe_name(recorder.address.url, 200)),
         Text(recorder.phase.value, style=_COLOURS.get(recorder.phase, "cyan")),
         Text(str(recorder.state.people)),
         Text(str(recorder.position.last_seq)),
-        Text(shown),
+        Text(shown, no_wrap=True, overflow="ellipsis"),
     )

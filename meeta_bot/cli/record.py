@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -28,6 +30,7 @@ from meeta_bot.worker import Worker
 _log = logs.get_logger("record")
 
 ROOMS_TOLD_AT_LENGTH = 10  # with more of them, each is one line at the end
+_STOPPED_AT_ONCE = "stopped at once; the next run, or `meeta-bot spool flush`, ends the captures"
 
 
 def record(
@@ -64,18 +67,19 @@ def record(
 ) -> None:
     """Record rooms until their meetings end.
 
-    The bot joins under an honest name, sends and receives no media, and leaves when the last human has left.
-    The first Ctrl-C makes it leave and deliver what it has; the second stops at once and loses nothing.
+    The bot joins under an honest name, sends and receives no media, and leaves
+    when the last human has left. The first Ctrl-C makes it leave and deliver what
+    it has; the second stops at once and loses nothing.
 
     Examples:
 
       meeta-bot record https://meet.example.org/WeeklyStandup
 
-      meeta-bot record https://meet.example.org/A https://meet.example.org/B --max-duration 2h
+      meeta-bot record https://meet.example.org/A https://meet.example.org/B
 
-      echo secret | meeta-bot record https://meet.example.org/Locked --password-file -
+      meeta-bot record https://meet.example.org/Locked --password-file secret.txt
 
-      meeta-bot record --rooms rooms.txt
+      meeta-bot record --rooms rooms.txt --max-duration 2h
 
       meeta-bot record https://meet.example.org/WeeklyStandup --jsonl - | jq .type
     """
@@ -152,7 +156,7 @@ def _handle_signals(worker: Worker, listing: RoomsFile | None) -> None:
     def leave() -> None:
         nonlocal asked
         if asked:
-            os._exit(EXIT_EVENTS_REMAIN)  # what was acknowledged is on disk; the next run ends the captures
+            _stop_at_once()
         asked = True
         worker.stop()
 
@@ -161,6 +165,18 @@ def _handle_signals(worker: Worker, listing: RoomsFile | None) -> None:
         loop.add_signal_handler(number, leave)
     # Without a list of rooms it means what it always did: the terminal is gone.
     loop.add_signal_handler(signal.SIGHUP, leave if listing is None else lambda: _reread(worker, listing))
+
+
+def _stop_at_once() -> NoReturn:
+    """End this process. What was acknowledged is on disk."""
+    screen = console.talk()
+    with contextlib.suppress(OSError):
+        if select.select([], [screen.file], [], 0)[1]:  # never wait for a terminal that is held or a pipe that is full
+            if screen.is_terminal:  # the live table hides its cursor and ends in the middle of a line
+                screen.show_cursor()
+                screen.print()
+            screen.print(_STOPPED_AT_ONCE, soft_wrap=True)
+    os._exit(EXIT_EVENTS_REMAIN)
 
 
 def _reread(worker: Worker, listing: RoomsFile) -> None:

@@ -119,9 +119,11 @@ def flush(
 ) -> None:
     """Deliver what recorders that no longer run have left.
 
-    Captures that were cut by a kill get their gap and their end. Spools of running recorders are left alone: those
-    deliver themselves. Exits with 75 when events remain, and with 6 when a spool was damaged and has lost events that
-    were in it: the rest is delivered all the same, what was damaged is kept beside it.
+    Captures that were cut by a kill get their gap and their end. Spools of
+    running recorders are left alone: those deliver themselves. Exits with 75 when
+    events remain, and with 6 when a spool was damaged and has lost events that
+    were in it: the rest is delivered all the same, what was damaged is kept
+    beside it.
     """
     settings = load({"database_url": database_url}, config)
     logs.configure(level="warning")

@@ -44,8 +44,9 @@ def timeline(
 ) -> None:
     """Tell a meeting: a lane for each participant, then what happened when.
 
-    Times count from the start of the capture. Where several captures saw the meeting, the fullest one is told.
-    When the bot could not see is told, too: what changed meanwhile has the bounds of the gap.
+    Times count from the start of the capture. Where several captures saw the
+    meeting, the fullest one is told. When the bot could not see is told, too:
+    what changed meanwhile has the bounds of the gap.
 
     Examples:
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Annotated
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from rich.text import Text
 from meeta_bot import logs, migrations, queries
 from meeta_bot.cli import console, reading
 from meeta_bot.cli.database import DatabaseAccess
-from meeta_bot.errors import SpoolError, UsageError
+from meeta_bot.errors import OutputError, SpoolError, UsageError
 from meeta_bot.queries import LATEST, Reader
 from meeta_bot.settings import Settings, load
 from meeta_bot.spool.look import look
@@ -30,6 +30,7 @@ EXIT_REFUTED = 1
 MOST_PROCESSES = 8  # that are started unasked; each has a connection, and a server has a hundred
 _CAPTURE_VERSION = 7  # ids of captures are UUIDv7, those of meetings UUIDv5
 _DIGEST = re.compile("[0-9a-f]{64}")
+_READ_ALL = "read all of them, or let it write to a file: whether something is refuted is not known yet"
 
 
 class _Scope(msgspec.Struct, frozen=True):
@@ -74,7 +75,7 @@ def verify(
             help="The head digest that the capture must have, as it was printed when it ended and kept elsewhere.",
         ),
     ] = None,
-    as_json: console.AsJson = False,
+    as_json: console.AsJsonLines = False,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
 ) -> None:
@@ -116,7 +117,11 @@ def verify(
         raise UsageError("--expect is the head of one capture, --all names all", hint="name the capture")
     settings = load({"database_url": database_url}, config)
     logs.configure(level="warning")
-    tally = asyncio.run(_run(settings, options))
+    try:
+        tally = asyncio.run(_run(settings, options))
+    except (BrokenPipeError, SystemExit):  # the latter is rich's
+        console.silence_stdout()
+        raise OutputError("Whoever read the verdicts has gone before the last one", hint=_READ_ALL) from None
     if tally.refuted:
         sys.exit(EXIT_REFUTED)
 
@@ -152,8 +157,9 @@ async def _run(settings: Settings, options: _Options) -> _Tally:
                 spooled=_spooled(settings),
                 advance=advance,
             )
-            async for verdict in found:
-                _tell(verdict, tally, as_json=options.as_json)
+            async with aclosing(found):
+                async for verdict in found:
+                    _tell(verdict, tally, as_json=options.as_json)
         if options.which is None:
             for verdict in await stray_meetings(database.url, settings):
                 _tell(verdict, tally, as_json=options.as_json)

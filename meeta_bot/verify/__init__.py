@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -102,7 +102,7 @@ async def verdicts(
     now: datetime | None = None,
     spooled: Mapping[str, Spooled] | None = None,
     advance: Advance = lambda _: None,
-) -> AsyncIterator[Verdict]:
+) -> AsyncGenerator[Verdict, None]:
     """Verdicts on captures, in the order in which they are named.
 
     `processes` do the work; for 1 this one does. `expect` is the digest (32 bytes) that each must have as its head.

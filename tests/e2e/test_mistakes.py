@@ -22,8 +22,18 @@ import pytest
 
 from meeta_bot.events import ChatMessage, SealedEvent
 from tests.e2e.recorder_process import EXIT_TIMEOUT, folder_for_spool, run
-from tests.e2e.terminal import run_on_terminal
-from tests.postgres.samples import MEETING, capture_id, ended, happening, identified, joined, seal_all, started
+from tests.e2e.terminal import on_terminal, run_on_terminal
+from tests.postgres.samples import (
+    BEGAN_MS,
+    MEETING,
+    capture_id,
+    ended,
+    happening,
+    identified,
+    joined,
+    seal_all,
+    started,
+)
 from tests.postgres.servers import VERSIONS, Server
 from tests.postgres.tables import fetch, write
 
@@ -204,6 +214,7 @@ async def test_a_browser_that_does_not_start_keeps_nothing_from_being_delivered(
     options = ("--database-url", newest_database)
     code, _, err = await run("record", REFUSED_BY_BROWSERS, *options, MEETA_BROWSER=str(tmp_path), **folder)
     assert code == 5
+    assert '"adopted what an earlier recorder left"' in err
     assert error_lines(err) == [
         f"error: {tmp_path} is no program that can be run",
         "hint:  give MEETA_BROWSER the full path of Chromium, such as /usr/bin/chromium",
@@ -306,6 +317,11 @@ async def test_a_meeting_that_is_named_wrongly_is_told_with_one_that_is_spelt_al
     code, _, err = await run("timeline", "\x1b[31m[bold]", *options)
     assert code == 3
     assert err.startswith(r"error: There is no meeting '\x1b[31m[bold]'")
+    code, _, err = await run("timeline", one[:3], *options)
+    assert (code, err.splitlines()[1]) == (
+        3,
+        "hint:  name it by id, the first 4 or more digits of one, room, or `latest`; `meeta-bot meetings` lists them",
+    )
     code, _, err = await run("timeline", one[:8], *options)
     assert code == 3
     assert err.startswith(f"error: {one[:8]!r} fits several meetings: ")
@@ -317,6 +333,21 @@ async def test_a_meeting_that_is_named_wrongly_is_told_with_one_that_is_spelt_al
         "",
         "No meetings of room 'nope'. `meeta-bot meetings` lists all.\n",
     )
+
+
+async def test_the_ids_that_are_listed_name_one_meeting_each(newest_database: str) -> None:
+    at_once = [capture_id(BEGAN_MS) for _ in range(3)]
+    for n, each in enumerate(at_once):
+        events = [started(f"room{n}"), *([identified(1)] if n == 0 else []), ended(2)]
+        await write(newest_database, seal_all(events, each))
+    options = ("--database-url", newest_database)
+    _, out, _ = await run("meetings", *options)
+    listed = {line.split("/")[-1].strip(): line.split()[0] for line in out.splitlines()[1:]}
+    assert listed["room0"] == MEETING[:8]
+    for room, shown in listed.items():
+        code, out, err = await run("timeline", shown, *options)
+        assert (code, err) == (0, "")
+        assert f"/{room}\n" in out
 
 
 # --- readers that are interrupted, or have seen enough ------------------------------------------------------------
@@ -365,6 +396,60 @@ async def test_a_closed_pipe_ends_every_reader_quietly(arguments: str, newest_da
     async with asyncio.timeout(EXIT_TIMEOUT):
         _, err = await process.communicate()
     assert (process.returncode, err.decode()) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", ["verify", "verify --json"])
+async def test_verify_whose_verdicts_nobody_reads_has_not_verified(arguments: str, newest_database: str) -> None:
+    await write(newest_database, *(seal_all([started(), ended(1)], capture_id(BEGAN_MS + n)) for n in range(8)))
+    nobody, end = os.pipe()
+    os.close(nobody)
+    code, err = await run_with_output(end, *arguments.split(), "--all", "--database-url", newest_database)
+    assert code == 8
+    assert err.startswith("error: Whoever read the verdicts has gone before the last one\nhint:  ")
+    assert len(err.splitlines()) == 2
+
+
+async def run_with_output(out: int, *arguments: str) -> tuple[int | None, str]:
+    """``meeta-bot ARGUMENTS`` with that standard output, which is closed then: exit code, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "meeta_bot", *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=out,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(out)
+    async with asyncio.timeout(EXIT_TIMEOUT):
+        _, err = await process.communicate()
+    return process.returncode, err.decode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--help", "schema", "meetings", "timeline", "events", "events --json", "export", "verify", "verify --json"],
+)
+async def test_output_that_a_full_disk_refuses_is_exit_code_8(arguments: str, newest_database: str) -> None:
+    await write(newest_database, seal_all([started(), identified(1), joined(2, "a", "Ada"), ended(3)]))
+    options = () if arguments in ("--help", "schema") else ("--database-url", newest_database)
+    assert await run_with_output(os.open("/dev/full", os.O_WRONLY), *arguments.split(), *options) == (
+        8,
+        "error: Can't write the output: No space left on device\nhint:  make room, or redirect it\n",
+    )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("arguments", ["--help", "events", "verify --json"])
+async def test_output_that_is_closed_is_none(arguments: str, closed: str, newest_database: str) -> None:
+    await write(newest_database, seal_all([started(), identified(1), joined(2, "a", "Ada"), ended(3)]))
+    options = "" if arguments == "--help" else '--database-url "$1"'
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", f'"$0" -m meeta_bot {arguments} {options} {closed}', sys.executable, newest_database),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(EXIT_TIMEOUT):
+        out, err = await process.communicate()
+    assert (process.returncode, err, out != b"") == (0, b"", closed == "2>&-")
 
 
 # --- terminals ----------------------------------------------------------------------------------------------------
@@ -439,6 +524,23 @@ async def test_pipes_get_utf_8_whatever_the_locale(newest_database: str) -> None
     code, out, err = await run("participants", *options, PYTHONIOENCODING="latin-1")
     assert (code, err) == (0, "")
     assert json.loads(out)["display_name"] == "Ада 🙂"
+
+
+@pytest.mark.parametrize(("term", "cursor"), [("xterm-256color", ["\x1b[?25h"]), ("dumb", [])], ids=["xterm", "dumb"])
+async def test_the_second_ctrl_c_stops_at_once_and_gives_the_terminal_back(
+    term: str, cursor: list[str], tmp_path: Path
+) -> None:
+    browser = program(tmp_path / "browser", "exec sleep 600")  # never answers, so that there is nobody to leave
+    environment = {"MEETA_BROWSER": str(browser), "TERM": term, **folder_for_spool(tmp_path)}
+    arguments = ("record", REFUSED_BY_BROWSERS, "--database-url", NOWHERE)
+    async with on_terminal(*arguments, columns=120, lines=24, **environment) as terminal:
+        await terminal.shows("database unavailable")
+        terminal.send(signal.SIGTERM)  # of two signals that are the same and pending, one would be lost
+        terminal.send(signal.SIGINT)
+        assert await terminal.ended() == 75
+    told = "\r\nstopped at once; the next run, or `meeta-bot spool flush`, ends the captures\r\n"
+    assert told in terminal.sent
+    assert re.findall(r"\x1b\[\?25.", terminal.sent)[-1:] == cursor
 
 
 async def test_an_error_is_one_line_on_the_narrowest_terminal(newest_database: str) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from meeta_bot import cli
+from meeta_bot import cli, errors
 
 Said = tuple[int | str | None, str, str]
 Say = Callable[..., Said]
@@ -77,6 +79,11 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
             ("meetings", "--database-url", ""),
             "Setting 'database_url' is empty",
             "unset it, or give it a value: PostgreSQL to write to, postgresql://…; the embedded one when not given",
+        ),
+        (
+            ("record", URL, "--database-url", "mysql://ada:hush@host/meeta"),
+            "Setting 'database_url' is no address of a PostgreSQL",
+            "PostgreSQL to write to, postgresql://…; the embedded one when not given",
         ),
         (
             ("meetings", "--config", "/no/such/file.toml"),
@@ -144,6 +151,43 @@ def test_a_group_without_a_command_explains_itself(arguments: tuple[str, ...], s
     code, out, err = say(*arguments)
     assert (code, err) == (2, "")
     assert f"Usage: meeta-bot {' '.join(arguments)}".strip() in out
+    assert out.count("Usage") == 1
+
+
+def commands() -> dict[str, Any]:
+    """Every command and group, by its words."""
+
+    def walk(command: Any, words: str) -> Iterator[tuple[str, Any]]:
+        yield words, command
+        for name, below in getattr(command, "commands", {}).items():
+            yield from walk(below, f"{words} {name}".strip())
+
+    return dict(walk(get_command(cli.app), ""))
+
+
+def test_every_json_option_says_whether_it_prints_lines_or_one_document() -> None:
+    options = {words: option for words, one in commands().items() for option in one.params if "--json" in option.opts}
+    assert {"events", "timeline", "record", "doctor", "db status", "spool flush"} <= options.keys()
+    assert [words for words, option in options.items() if not re.search("line|document", option.help)] == []
+
+
+@pytest.mark.parametrize("command", commands())
+def test_no_line_of_a_help_is_broken_on_a_terminal_of_80_columns(command: str) -> None:
+    _, *paragraphs = commands()[command].help.split("\n\n")  # the first is wrapped, the others keep their lines
+    assert [line for text in paragraphs for line in text.splitlines() if len(line) > 78] == []
+
+
+def test_the_help_names_every_exit_code(say: Say) -> None:
+    def codes(kind: type[errors.MeetaError]) -> set[int]:
+        return {kind.exit_code}.union(*(codes(below) for below in kind.__subclasses__()))
+
+    code, out, _ = say("--help")
+    told = re.sub(r"[\s│╰╯─]+", " ", out[out.index("Exit codes:") :])
+    assert code == 0
+    assert {int(number) for number in re.findall(r"[:,] (\d+) \w", told)} == {
+        *(0, errors.EXIT_EVENTS_REMAIN, errors.EXIT_INTERRUPTED),
+        *codes(errors.MeetaError),
+    }
 
 
 @pytest.mark.parametrize(

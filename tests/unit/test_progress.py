@@ -30,16 +30,42 @@ def full_room(name: str) -> Any:
     )
 
 
+def drawn(recorders: list[Any], columns: int, unavailable: str | None = None) -> list[str]:
+    """The lines of the table on a terminal of that width, without colours."""
+    writer = SimpleNamespace(stored=1, quarantined=0, unavailable=unavailable, gone=None, waiting=2)
+    worker = SimpleNamespace(recorders=recorders, writer=writer, remaining=2, waiting_to_join=0, also={})
+    screen = io.StringIO()
+    terminal = Console(file=screen, width=columns, force_terminal=True)
+    terminal.print(Progress(cast("Worker", worker))._table())
+    return re.sub(r"\x1b\[[\d;]*m", "", screen.getvalue()).split("\n")
+
+
 @pytest.mark.parametrize("columns", [20, 40, 160])
 def test_the_live_table_shows_names_of_others_harmlessly(columns: int) -> None:
-    trouble = "PostgreSQL says: [/nope] [bold]x"
-    writer = SimpleNamespace(stored=1, quarantined=0, unavailable=trouble, gone=None, waiting=2)
-    worker = SimpleNamespace(
-        recorders=[full_room(name) for name in NAMES], writer=writer, remaining=2, waiting_to_join=0, also={}
-    )
-    drawn = io.StringIO()
-    terminal = Console(file=drawn, width=columns, force_terminal=True)
-    terminal.print(Progress(cast("Worker", worker))._table())
-    lines = re.sub(r"\x1b\[[\d;]*m", "", drawn.getvalue()).split("\n")
+    lines = drawn([full_room(name) for name in NAMES], columns, "PostgreSQL says: [/nope] [bold]x")
     assert not set("".join(lines)) & set("\x07\x1b\x9b\u202e")
-    assert sum("https" in line for line in lines) == len(NAMES)
+    assert sum(re.search(r" 1 +7\b", line) is not None for line in lines) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (40, "…Standup  reconnecting       3   12345"),
+        (50, "…Standup  reconnecting       3   12345  partici…"),
+        (80, "…mple.org/WeeklyStandup  reconnecting       3   12345  participant.joined  Gr…"),
+        (110, "https://meet.example.org/WeeklyStandup  reconnecting       3   12345  participant.joined  Grace Hopper"),
+    ],
+)
+def test_state_and_numbers_are_whole_and_rooms_keep_their_names_where_there_is_little_room(
+    columns: int, shown: str
+) -> None:
+    recorder = full_room("Grace Hopper")
+    recorder.address = room_address.parse("https://meet.example.org/WeeklyStandup")
+    recorder.phase, recorder.state.people, recorder.position.last_seq = Phase.RECONNECTING, 3, 12345
+    assert shown in [line.rstrip() for line in drawn([recorder], columns)]
+
+
+def test_of_an_address_that_is_too_long_for_any_terminal_the_end_is_shown() -> None:
+    recorder = full_room("Ada")
+    recorder.address = room_address.parse(f"https://{'long.' * 20}example.org/WeeklyStandup")
+    assert any(re.match(r"….*/WeeklyStandup ", line) for line in drawn([recorder], 100))

@@ -115,6 +115,7 @@ def test_an_unknown_name_is_an_error_that_names_it(toml: WriteToml) -> None:
         ("bot_name = ''", "bot_name"),
         ("bot_name = 5", "bot_name"),
         ("[database_url]\nhost = 'x'", "database_url"),
+        ("database_url = 'mysql://ada@host/meeta'", "database_url"),
     ],
 )
 def test_a_value_that_can_t_be_used_is_an_error_that_names_the_setting(text: str, name: str, toml: WriteToml) -> None:
@@ -194,6 +195,11 @@ def problem(**call: object) -> tuple[str, str | None]:
             "bot_name = 5",
             "Setting 'bot_name' ({path}) is no text: 5",
             "the name that others in the room see, Event recorder by default",
+        ),
+        (
+            "spool_group_appends = true",
+            "Setting 'spool_group_appends' ({path}) can't be true or false: True",
+            "appends that share one fsync, 256 by default",
         ),
         (
             'browser = ""',
