@@ -20,7 +20,7 @@ from meeta_bot.errors import BrowserError
 from meeta_bot.events import EndReason, GapCause
 from meeta_bot.pages import Gone, Pages, Seat
 from meeta_bot.room_address import RoomAddress
-from tests.e2e.processes import descendants, is_alive
+from tests.e2e.processes import browsers, descendants, is_alive
 
 LIBRARY = "var config = {}; var JitsiMeetJS = { init() {}, events: {} };"
 TIMEOUT = 60.0  # seconds; bounds a wait, measures nothing
@@ -54,7 +54,7 @@ class House:
     @property
     def process(self) -> int:
         """Chromium itself."""
-        (found,) = _browsers() - self._others
+        (found,) = browsers(os.getpid()) - self._others
         return found
 
     async def take(self, room: str) -> Seat:
@@ -72,19 +72,6 @@ class House:
         taking.cancel()
         await asyncio.gather(taking, return_exceptions=True)
         return gone
-
-
-def _browsers() -> set[int]:
-    """Every Chromium of this process; that of other tests, too."""
-    found = {pid for pid, line in _descendants(os.getpid()).items() if "--headless" in line and "--type=" not in line}
-    return {pid for pid in found if is_alive(pid)}
-
-
-def _descendants(pid: int) -> dict[int, str]:
-    """Process ids and command lines."""
-    while True:
-        with suppress(FileNotFoundError, ProcessLookupError):  # one that ended while it was looked at: look again
-            return dict(descendants(pid))
 
 
 class Site:
@@ -118,7 +105,7 @@ class Site:
         return response
 
     async def _death(self, _: web.Request) -> web.StreamResponse:
-        for pid, line in _descendants(os.getpid()).items():
+        for pid, line in descendants(os.getpid()):
             if "--type=renderer" in line and pid not in self._spared:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -137,8 +124,8 @@ def _text(text: str, status: int = 200, kind: str = "text/html") -> Answer:
 
 @asynccontextmanager
 async def _house(**values: float) -> AsyncIterator[House]:
-    others = _browsers()
-    site = Site({pid for other in others for pid in _descendants(other)})
+    others = browsers(os.getpid())
+    site = Site({pid for other in others for pid, _ in descendants(other)})
     application = web.Application()
     application.router.add_get("/{path:.*}", site.serve)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
