@@ -151,6 +151,21 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
+async def run_with_output(out: int, *arguments: str, **environment: str) -> tuple[int | None, str]:
+    """``meeta-bot ARGUMENTS`` with that standard output, which is closed then: exit code, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "meeta_bot", *arguments),
+        env={**os.environ, **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=out,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(out)
+    async with asyncio.timeout(EXIT_TIMEOUT):
+        _, err = await process.communicate()
+    return process.returncode, err.decode()
+
+
 @asynccontextmanager
 async def reading(database_url: str) -> AsyncIterator[Reader]:
     """A reader with the patience of a test: it shares two cores with browsers."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from meeta_bot.events import ChatMessage, SealedEvent
-from tests.e2e.recorder_process import EXIT_TIMEOUT, folder_for_spool, run
+from tests.e2e.recorder_process import EXIT_TIMEOUT, folder_for_spool, run, run_with_output
 from tests.e2e.terminal import on_terminal, run_on_terminal
 from tests.postgres.samples import (
     BEGAN_MS,
@@ -386,16 +386,7 @@ async def test_a_closed_pipe_ends_every_reader_quietly(arguments: str, newest_da
     nobody, end = os.pipe()
     os.close(nobody)
     options = () if arguments == "schema" else ("--database-url", newest_database)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "meeta_bot", *arguments.split(), *options),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=end,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    os.close(end)
-    async with asyncio.timeout(EXIT_TIMEOUT):
-        _, err = await process.communicate()
-    assert (process.returncode, err.decode()) == (0, "")
+    assert await run_with_output(end, *arguments.split(), *options) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", ["verify", "verify --json"])
@@ -407,20 +398,6 @@ async def test_verify_whose_verdicts_nobody_reads_has_not_verified(arguments: st
     assert code == 8
     assert err.startswith("error: Whoever read the verdicts has gone before the last one\nhint:  ")
     assert len(err.splitlines()) == 2
-
-
-async def run_with_output(out: int, *arguments: str) -> tuple[int | None, str]:
-    """``meeta-bot ARGUMENTS`` with that standard output, which is closed then: exit code, standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "meeta_bot", *arguments),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=out,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    os.close(out)
-    async with asyncio.timeout(EXIT_TIMEOUT):
-        _, err = await process.communicate()
-    return process.returncode, err.decode()
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from meeta_bot.events import (
     SignallingLost,
     json_schema,
 )
-from tests.e2e.recorder_process import EXIT_TIMEOUT, LOG_TIMEOUT, run
+from tests.e2e.recorder_process import EXIT_TIMEOUT, LOG_TIMEOUT, run, run_with_output
 from tests.e2e.terminal import run_on_terminal
 from tests.postgres.samples import (
     BEGAN_MS,
@@ -436,17 +436,7 @@ async def test_a_closed_pipe_ends_quietly(newest_database: str, arguments: tuple
     await write(newest_database, seal_all([started(), joined(1, "a")]))
     nobody, end = os.pipe()
     os.close(nobody)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "meeta_bot", *arguments, "--database-url", newest_database),
-        env={**os.environ, **ALIVE},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=end,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    os.close(end)
-    async with asyncio.timeout(EXIT_TIMEOUT):
-        _, err = await process.communicate()
-    assert (process.returncode, err.decode()) == (0, "")
+    assert await run_with_output(end, *arguments, "--database-url", newest_database, **ALIVE) == (0, "")
 
 
 @pytest.mark.parametrize("arguments", ["events --json", "export", "export --format csv"])

@@ -188,9 +188,12 @@ async def _cut_off(
 # Seconds that lost signalling is given: the library itself then comes back first with the token that it has, or the
 # bot has long given up that session when the server can be reached again.
 BY_THE_LIBRARY, BY_A_NEW_LOGIN = "90", "1"
+both_ways_back = pytest.mark.parametrize(
+    "patience", [BY_THE_LIBRARY, BY_A_NEW_LOGIN], ids=["by the library", "by a new login"]
+)
 
 
-@pytest.mark.parametrize("patience", [BY_THE_LIBRARY, BY_A_NEW_LOGIN], ids=["by the library", "by a new login"])
+@both_ways_back
 async def test_a_token_that_is_renewed_while_signalling_is_cut_lets_the_bot_back_in(
     guarded_stack: Stack, people: People, newest_database: str, tmp_path: Path, patience: str
 ) -> None:
@@ -240,7 +243,7 @@ async def _was_one_meeting_with_one_gap(database_url: str) -> list[stored.Row]:
     return rows
 
 
-@pytest.mark.parametrize("patience", [BY_THE_LIBRARY, BY_A_NEW_LOGIN], ids=["by the library", "by a new login"])
+@both_ways_back
 async def test_a_token_that_is_not_renewed_ends_the_capture_with_its_gap(
     guarded_stack: Stack, people: People, newest_database: str, tmp_path: Path, patience: str
 ) -> None:

@@ -139,13 +139,19 @@ async def test_a_capture_whose_end_was_delivered_does_not_come_back_with_a_lost_
     await again.close()
 
 
-async def test_an_end_that_was_lost_before_it_was_delivered_is_to_be_written_again(
-    directory: Path, tmp_path: Path
-) -> None:
+async def left_with_its_end(directory: Path, tmp_path: Path) -> Path:
+    """What a kill leaves of a capture of three events and its end, none of them delivered."""
     spool = await make(directory, 3)
     await spool.append("c", append(4, capture_id="c", ended=True))
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
+    return left
+
+
+async def test_an_end_that_was_lost_before_it_was_delivered_is_to_be_written_again(
+    directory: Path, tmp_path: Path
+) -> None:
+    left = await left_with_its_end(directory, tmp_path)
     flip(left / LOG, -1)
     found, (capture,), again = await found_in(left)
     assert (len(found), capture.position.last_seq, capture.state.ended) == (3, 4, False)
@@ -197,10 +203,7 @@ async def test_a_room_with_a_long_name_keeps_it_rather_than_its_books(directory:
 async def test_an_end_that_was_lost_with_all_that_was_known_of_its_capture_is_to_be_written_again(
     directory: Path, tmp_path: Path
 ) -> None:
-    spool = await make(directory, 3)
-    await spool.append("c", append(4, capture_id="c", ended=True))
-    left = as_a_kill_leaves_it(spool, tmp_path / "left")
-    await spool.close()
+    left = await left_with_its_end(directory, tmp_path)
     (left / DATABASE).unlink()
     (left / LOG).unlink()
     for _ in range(2):  # the first process is killed before it writes the end
@@ -214,10 +217,7 @@ async def test_an_end_that_was_lost_with_all_that_was_known_of_its_capture_is_to
 async def test_a_capture_that_is_to_be_ended_again_is_not_forgotten_as_one_that_has_ended(
     directory: Path, tmp_path: Path
 ) -> None:
-    spool = await make(directory, 3)
-    await spool.append("c", append(4, capture_id="c", ended=True))
-    left = as_a_kill_leaves_it(spool, tmp_path / "left")
-    await spool.close()
+    left = await left_with_its_end(directory, tmp_path)
     flip(left / LOG, -1)
     _, captures, again = await found_in(left)
     reader = again.reader()
