@@ -68,7 +68,7 @@ bench: setup-test ## Measure speed and memory, and write docs/performance.md (ab
 
 .PHONY: chaos
 chaos: setup-test ## Inject a thousand faults, and ask whether anything was lost (about half an hour)
-	$(python) -m scripts.chaos
+	$(python) -m tests.chaos
 
 .PHONY: format
 format: setup-test ## Rewrite Python files in the project's style

@@ -10,24 +10,24 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Iterable, Mapping, Set
-from pathlib import Path
 
-from meeta_bot import spool as spools
-from meeta_bot.browser import Chromium
-from meeta_bot.capture_log import end_cut_captures
+from meeta_bot.capture import spool as spools
+from meeta_bot.capture.browser.chromium import Chromium
+from meeta_bot.capture.browser.seats import Pages
+from meeta_bot.capture.log import end_cut_captures
+from meeta_bot.capture.pace import JoinPace
+from meeta_bot.capture.phases import Phase
+from meeta_bot.capture.recorder import End, Recorder
+from meeta_bot.capture.spool import Spool
+from meeta_bot.capture.spool.directory import spool_root
+from meeta_bot.capture.standstill import Stall, Watch
 from meeta_bot.clock import Clock, SystemClock
+from meeta_bot.delivery.sink import Sink
+from meeta_bot.delivery.writer import Prepare, Writer
 from meeta_bot.events import EndReason
 from meeta_bot.logs import get_logger
-from meeta_bot.pace import JoinPace
-from meeta_bot.pages import Pages
-from meeta_bot.phases import Phase
-from meeta_bot.recorder import End, Recorder
 from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
-from meeta_bot.sinks import Sink
-from meeta_bot.spool import Spool
-from meeta_bot.watch import Stall, Watch
-from meeta_bot.writer import Prepare, Writer
 
 _log = get_logger("worker")
 
@@ -230,8 +230,3 @@ async def deliver_and_close(
     finally:
         await sink.close()
         await spool.close()
-
-
-def spool_root(settings: Settings) -> Path:
-    """Where the spools of all processes with these settings lie."""
-    return settings.data_directory / "spool"

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 import structlog
 
-from tests.postgres.servers import VERSIONS, Server
+from tests.stack.postgres import VERSIONS, Server
 
 # A shell that runs us in the background has us ignore SIGINT, and whoever we start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import sys
-import unicodedata
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from rich.text import Text
 
 from meeta_bot.errors import MeetaError, UsageError
 from meeta_bot.logs import redact_text
+from meeta_bot.text import safe_name
 
 DatabaseUrl = Annotated[
     str | None,
@@ -71,16 +71,11 @@ Which = Annotated[
     ),
 ]
 
-_LONGEST_NAME = 60
 _LONGEST_LINE = 2000  # characters of an error or a hint
-_SCANNED = 16  # characters that are looked at for each that may be shown; whoever hides more among them is cut
-_MOST_MARKS = 4  # accents on one letter: more than any script needs, too few to climb over the lines above
-_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")
 # Controls except ends of lines and tabs, C1 among them, which terminals obey in UTF-8 too; direction; line separators.
 _CONTROLS = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\r(?!\n)"
 )
-_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs that show as nothing
 _WIDTH_ELSEWHERE = 160  # columns where there is no terminal that has a width
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -145,50 +140,9 @@ def markup_free(text: str) -> str:
     return escape(text)
 
 
-def safe_name(name: str | None, longest: int = _LONGEST_NAME) -> str:
-    """A text of others that can't harm a terminal.
-
-    No control, direction or invisible characters, no towers of accents, one line of `longest` characters at most. Empty
-    when nothing of it would be seen.
-    """
-    given = name or ""
-    scanned = given[: _SCANNED * longest]
-    kept = scanned if scanned.isascii() and scanned.isprintable() else _visible(scanned)
-    kept = " ".join(kept.split())
-    is_whole = len(kept) <= longest and len(scanned) == len(given)
-    return kept if is_whole or not kept else f"{kept[: longest - 1]}…"
-
-
-def _visible(text: str) -> str:
-    kept: list[str] = []
-    marks = _MOST_MARKS  # none before the first letter
-    for char in text:
-        category = unicodedata.category(char)
-        if category in ("Cc", "Zl", "Zp", "Zs") or char in _BLANKS:
-            kept.append(" ")
-            marks = _MOST_MARKS
-        elif category in ("Mn", "Me"):
-            marks += 1
-            if marks <= _MOST_MARKS:
-                kept.append(char)
-        elif category not in _UNSEEN:
-            kept.append(char)
-            marks = 0
-    return "".join(kept)
-
-
 def local_time(moment: datetime | None, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
     """A point in time as the user's clock shows it."""
     return "" if moment is None else moment.astimezone().strftime(pattern)
-
-
-def duration(milliseconds: float | None) -> str:
-    """A duration such as ``1:02:03`` or ``0:07``."""
-    if milliseconds is None:
-        return ""
-    minutes, seconds = divmod(int(milliseconds // 1000), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def parse_duration(text: str) -> float:

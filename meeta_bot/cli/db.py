@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 import msgspec
 import typer
 
-from meeta_bot import database, embedded, logs, migrations
+from meeta_bot import database, logs
 from meeta_bot.cli import console
-from meeta_bot.cli.database import DatabaseAccess
+from meeta_bot.database import embedded, migrations
+from meeta_bot.database.access import DatabaseAccess
 from meeta_bot.errors import DatabaseError, DatabaseNotMigrated
 from meeta_bot.settings import Settings, load
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from meeta_bot import logs
 from meeta_bot.cli import console
 from meeta_bot.doctor import DEPLOYMENT, HERE, NOT_CHECKED, Check, Examination, Result, Status, examine
+from meeta_bot.text import safe_name
 
 _MARKS = {
     Status.OK: ("✓", "green"),
@@ -140,7 +141,7 @@ class _Report:
     def _wrapped(self, text: str, style: str, indent: int = 0) -> Iterable[Text]:
         """`text` in lines that fit beside the names."""
         width = max(self._out.width - _INDENT - indent, _NARROWEST)
-        lines = Text(console.safe_name(text, _LONGEST), style=style).wrap(self._out, width, overflow="fold")
+        lines = Text(safe_name(text, _LONGEST), style=style).wrap(self._out, width, overflow="fold")
         for line in lines:
             line.rstrip()
         return lines

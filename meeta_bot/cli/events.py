@@ -15,11 +15,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from meeta_bot.cli import console, reading
+from meeta_bot.cli import console, reading_command
 from meeta_bot.errors import UsageError
 from meeta_bot.events import CATALOG
-from meeta_bot.queries import EVERYTHING, Filter, Reader
-from meeta_bot.rows import EventRow, MeetingRow, event_document, iso
+from meeta_bot.events.document import EventRow, event_document
+from meeta_bot.reading.queries import EVERYTHING, Filter, Reader
+from meeta_bot.reading.rows import MeetingRow
+from meeta_bot.text import safe_name
+from meeta_bot.timestamps import iso
 
 # Seconds between two looks of --follow: at once for a person, and two small look-ups a second for the database.
 FOLLOW_INTERVAL = 0.5
@@ -74,7 +77,7 @@ def events(
         raise UsageError("--counts and --follow don't go together", hint="give one of them")
 
     async def work(reader: Reader) -> None:
-        found = await reading.find_meeting(reader, meeting)
+        found = await reading_command.find_meeting(reader, meeting)
         if counts:
             _print_counts(await _count(reader, found, wanted, limit), as_json=as_json)
         else:
@@ -82,7 +85,7 @@ def events(
 
     # Ctrl-C is how following is meant to end.
     with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
-        reading.read(work, database_url=database_url, config=config)
+        reading_command.read(work, database_url=database_url, config=config)
 
 
 # --- options ------------------------------------------------------------------------------------------------------
@@ -172,8 +175,8 @@ def _print_event(row: EventRow, *, as_json: bool, flush: bool) -> None:
 def _line(row: EventRow) -> str:
     flags = " initial" if row.initial else ""
     flags += " inferred" if row.inferred else ""
-    payload = console.safe_name(row.payload or f"({row.quarantine_reason or 'erased'})", _LONGEST_PAYLOAD)
-    whom = console.safe_name(row.endpoint_id) or "-"
+    payload = safe_name(row.payload or f"({row.quarantine_reason or 'erased'})", _LONGEST_PAYLOAD)
+    whom = safe_name(row.endpoint_id) or "-"
     return f"{row.seq:>6} {iso(row.occurred_at)} {row.type:<28} {whom:<10}{flags} {payload}"
 
 

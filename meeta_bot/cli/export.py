@@ -16,10 +16,12 @@ import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from meeta_bot.cli import console, reading
+from meeta_bot.cli import console, reading_command
 from meeta_bot.errors import UsageError
-from meeta_bot.queries import LATEST, Head, Reader
-from meeta_bot.rows import EventRow, event_document, iso
+from meeta_bot.events.document import EventRow, event_document
+from meeta_bot.reading.queries import LATEST, Head, Reader
+from meeta_bot.text import safe_name
+from meeta_bot.timestamps import iso
 
 STDOUT = "-"
 COLUMNS = (
@@ -92,13 +94,15 @@ def export(
         with _destination(target, force=force) as file:
             return await _write(reader, heads, output_format, file)
 
-    summary = reading.read(work, database_url=database_url, config=config)
+    summary = reading_command.read(work, database_url=database_url, config=config)
     console.talk().print(console.markup_free(_told(summary, target)), soft_wrap=True)
 
 
 async def _heads(reader: Reader, meeting: str | None) -> list[Head]:
     """How far the captures of a meeting are stored; of all for None."""
-    return await reader.heads(None if meeting is None else (await reading.find_meeting(reader, meeting)).capture_ids)
+    return await reader.heads(
+        None if meeting is None else (await reading_command.find_meeting(reader, meeting)).capture_ids
+    )
 
 
 async def _write(reader: Reader, heads: list[Head], output_format: Format, file: BinaryIO) -> Summary:
@@ -124,7 +128,7 @@ def _told(summary: Summary, target: Path | None) -> str:
     """One line: how many events went where, and the head digest of each capture."""
     heads = [f"{capture_id} {digest}" for capture_id, digest in summary.heads.items()]
     more = f", and {len(heads) - _TOLD_HEADS} more" if len(heads) > _TOLD_HEADS else ""
-    where = f" to {console.safe_name(str(target), 1000)}" if target else ""
+    where = f" to {safe_name(str(target), 1000)}" if target else ""
     told = f"; head of {', '.join(heads[:_TOLD_HEADS])}{more}" if heads else ""
     return f"{summary.events} events exported{where}{told}"
 

@@ -9,8 +9,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from meeta_bot.cli import console, reading
-from meeta_bot.rows import MeetingRow, iso, milliseconds
+from meeta_bot.cli import console, reading_command
+from meeta_bot.reading.rows import MeetingRow
+from meeta_bot.text import duration, safe_name
+from meeta_bot.timestamps import iso, milliseconds
 
 _LENGTHS = range(8, 37)  # characters of an id that are shown, 36 are all
 _STATE_STYLES = {"recording": "green", "lost": "red"}
@@ -34,17 +36,17 @@ def meetings(
 
       meeta-bot meetings --room weeklystandup --json
     """
-    rows = reading.read(lambda reader: reader.meetings(limit, room), database_url=database_url, config=config)
+    rows = reading_command.read(lambda reader: reader.meetings(limit, room), database_url=database_url, config=config)
     if as_json:
         for row in rows:
             console.print_json(document(row))
     elif rows:
         console.print_table(_table(rows))
     elif room is not None:
-        shown = console.markup_free(console.safe_name(room))
+        shown = console.markup_free(safe_name(room))
         console.talk().print(f"No meetings of room {shown!r}. `meeta-bot meetings` lists all.", soft_wrap=True)
     else:
-        console.talk().print(f"No meetings yet; {reading.RECORD_ONE}", soft_wrap=True)
+        console.talk().print(f"No meetings yet; {reading_command.RECORD_ONE}", soft_wrap=True)
 
 
 def document(row: MeetingRow) -> dict[str, object]:
@@ -97,10 +99,10 @@ def _table(rows: list[MeetingRow]) -> Table:
         table.add_row(
             Text(short_id),
             Text(console.local_time(row.started_at or row.captured_at, "%Y-%m-%d %H:%M")),
-            Text(console.duration(length_ms(row))),
+            Text(duration(length_ms(row))),
             Text(str(row.people)),
             Text(str(row.event_count)),
             state_text(row),
-            Text(console.safe_name(f"{row.deployment}/{row.room}", 80)),
+            Text(safe_name(f"{row.deployment}/{row.room}", 80)),
         )
     return table

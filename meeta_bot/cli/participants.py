@@ -5,9 +5,11 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from meeta_bot.cli import console, reading
-from meeta_bot.queries import Reader
-from meeta_bot.rows import ParticipantRow, iso
+from meeta_bot.cli import console, reading_command
+from meeta_bot.reading.queries import Reader
+from meeta_bot.reading.rows import ParticipantRow
+from meeta_bot.text import duration, safe_name
+from meeta_bot.timestamps import iso
 
 _SHORTEST_TOLD_MS = 1000  # less shows as 0:00
 
@@ -30,10 +32,10 @@ def participants(
     """
 
     async def work(reader: Reader) -> list[ParticipantRow]:
-        found = await reading.find_meeting(reader, meeting)
+        found = await reading_command.find_meeting(reader, meeting)
         return await reader.participants(found.capture_ids)
 
-    rows = reading.read(work, database_url=database_url, config=config)
+    rows = reading_command.read(work, database_url=database_url, config=config)
     if as_json:
         for row in rows:
             console.print_json(document(row))
@@ -71,11 +73,11 @@ def _table(rows: list[ParticipantRow]) -> Table:
     for row, doubt in zip(rows, doubts, strict=True):
         bound = "≥ " if row.duration_is_lower_bound else ""
         table.add_row(
-            Text(console.safe_name(row.display_name) or console.safe_name(row.endpoint_ids[0]), style="bold"),
+            Text(safe_name(row.display_name) or safe_name(row.endpoint_ids[0]), style="bold"),
             Text(row.kind or "", style="dim"),
             Text(console.local_time(row.first_joined_at, "%H:%M:%S")),
             Text("still there" if row.present else console.local_time(row.last_seen_at, "%H:%M:%S")),
-            Text(f"{bound}{console.duration(row.duration_ms)}"),
+            Text(f"{bound}{duration(row.duration_ms)}"),
             Text(str(row.visits)),
             *([Text(doubt, style="yellow")] if any(doubts) else []),
         )
@@ -88,5 +90,5 @@ def _unseen(row: ParticipantRow) -> str:
     if not row.departures_seen and not row.present:
         parts.append("departure")
     if row.unseen_ms >= _SHORTEST_TOLD_MS:
-        parts.append(f"{console.duration(row.unseen_ms)} in between")
+        parts.append(f"{duration(row.unseen_ms)} in between")
     return ", ".join(parts)

@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from meeta_bot import logs
+from meeta_bot.capture.phases import Phase
+from meeta_bot.capture.recorder import Recorder
 from meeta_bot.cli import console
-from meeta_bot.phases import Phase
-from meeta_bot.recorder import Recorder
+from meeta_bot.text import safe_name
 from meeta_bot.worker import Worker
 
 REFRESHES_PER_SECOND = 4  # as often as a person can follow
@@ -116,9 +117,9 @@ def _row(recorder: Recorder) -> tuple[RenderableType, ...]:
     last = recorder.last_event
     shown = "" if last is None else last.type
     if last is not None and last.endpoint_id in recorder.state.participants:
-        shown = f"{shown}  {console.safe_name(recorder.state.participants[last.endpoint_id].name, 20)}"
+        shown = f"{shown}  {safe_name(recorder.state.participants[last.endpoint_id].name, 20)}"
     return (
-        _Tail(console.safe_name(recorder.address.url, 200)),
+        _Tail(safe_name(recorder.address.url, 200)),
         Text(recorder.phase.value, style=_COLOURS.get(recorder.phase, "cyan")),
         Text(str(recorder.state.people)),
         Text(str(recorder.position.last_seq)),

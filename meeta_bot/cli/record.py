@@ -13,18 +13,20 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from meeta_bot import logs, migrations, room_address
+from meeta_bot import logs, room_address
+from meeta_bot.capture.recorder import Recorder
 from meeta_bot.cli import console
-from meeta_bot.cli.database import DatabaseAccess
 from meeta_bot.cli.progress import Progress
 from meeta_bot.cli.rooms_file import RoomsFile
+from meeta_bot.database import migrations
+from meeta_bot.database.access import DatabaseAccess
+from meeta_bot.delivery.jsonl import STANDARD_OUTPUT, sink_to
+from meeta_bot.delivery.postgres import PostgresSink
 from meeta_bot.errors import EXIT_EVENTS_REMAIN, CaptureFailed, UsageError
 from meeta_bot.events import ORDERLY_ENDS
-from meeta_bot.jsonl import STANDARD_OUTPUT, sink_to
-from meeta_bot.postgres import PostgresSink
-from meeta_bot.recorder import Recorder
 from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings, load
+from meeta_bot.text import safe_name
 from meeta_bot.worker import Worker
 
 _log = logs.get_logger("record")
@@ -209,7 +211,7 @@ def _report(recorder: Recorder, *, as_json: bool, brief: bool) -> None:
         return
     talk = console.talk()
     reason = end.reason.value.replace("_", " ") if end else "unknown"
-    detail = f": {console.markup_free(console.safe_name(end.detail, 200))}" if end and end.detail else ""
+    detail = f": {console.markup_free(safe_name(end.detail, 200))}" if end and end.detail else ""
     talk.print(f"[bold]{console.markup_free(recorder.address.url)}[/]  {reason}{detail}", soft_wrap=True)
     if brief:
         return

@@ -10,17 +10,20 @@ import msgspec
 import typer
 from rich.text import Text
 
-from meeta_bot import logs, migrations
-from meeta_bot.capture_log import end_cut_captures
+from meeta_bot import logs
+from meeta_bot.capture.log import end_cut_captures
+from meeta_bot.capture.spool import adopt
+from meeta_bot.capture.spool.directory import spool_root
+from meeta_bot.capture.spool.status import CaptureLook, SpoolLook, look
 from meeta_bot.cli import console
-from meeta_bot.cli.database import DatabaseAccess
 from meeta_bot.clock import SystemClock
+from meeta_bot.database import migrations
+from meeta_bot.database.access import DatabaseAccess
+from meeta_bot.delivery.postgres import PostgresSink
 from meeta_bot.errors import EXIT_EVENTS_REMAIN, SpoolError, SpoolUnusable
-from meeta_bot.postgres import PostgresSink
 from meeta_bot.settings import Settings, load
-from meeta_bot.spool import adopt
-from meeta_bot.spool.look import CaptureLook, SpoolLook, look
-from meeta_bot.worker import deliver_and_close, spool_root
+from meeta_bot.text import safe_name
+from meeta_bot.worker import deliver_and_close
 
 app = typer.Typer(help="Events on disk that are not in the database yet.", no_args_is_help=True)
 
@@ -73,7 +76,7 @@ def status(config: console.ConfigFile = None, as_json: console.AsJson = False) -
         for capture in one.captures:
             screen.print(_line_of_capture(capture), soft_wrap=True)
     if not found:
-        screen.print(Text(f"There is no spool in {console.safe_name(str(root), 1000)}"), soft_wrap=True)
+        screen.print(Text(f"There is no spool in {safe_name(str(root), 1000)}"), soft_wrap=True)
 
 
 def _as_data(spool: SpoolLook) -> dict[str, object]:
@@ -98,9 +101,9 @@ def _as_data(spool: SpoolLook) -> dict[str, object]:
 
 def _line_of_spool(spool: SpoolLook) -> Text:
     owner = "free" if spool.owner is None else f"of process {spool.owner}" if spool.owner else "of another container"
-    place = console.safe_name(str(spool.directory), 1000)
+    place = safe_name(str(spool.directory), 1000)
     if spool.problem is not None:
-        return Text.assemble(f"{place}  {owner}  ", (f"can't be read: {console.safe_name(spool.problem, 500)}", "red"))
+        return Text.assemble(f"{place}  {owner}  ", (f"can't be read: {safe_name(spool.problem, 500)}", "red"))
     line = Text(f"{place}  {owner}  {spool.waiting} event{'s' * (spool.waiting != 1)} waiting")
     if spool.set_aside:
         line.append(f"  damaged and set aside: {', '.join(spool.set_aside)}", "red")
@@ -110,7 +113,7 @@ def _line_of_spool(spool: SpoolLook) -> Text:
 def _line_of_capture(capture: CaptureLook) -> Text:
     state = "open" if capture.is_open else "ended"
     last = "last number unknown" if capture.last_seq is None else f"up to number {capture.last_seq}"
-    return Text(f"  {console.safe_name(capture.capture_id, 100)}  {state}  {last}  {capture.waiting} waiting")
+    return Text(f"  {safe_name(capture.capture_id, 100)}  {state}  {last}  {capture.waiting} waiting")
 
 
 @app.command()

@@ -11,13 +11,17 @@ from rich.cells import set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from meeta_bot.cli import console, narration, reading
+from meeta_bot.cli import console, reading_command
 from meeta_bot.cli.meetings import document as meeting_document
 from meeta_bot.cli.meetings import length_ms, state_text
-from meeta_bot.cli.reading import ToldEvent, told
-from meeta_bot.lanes import Gap, Interval, Lane, gap_of, gaps, lanes, merged, total_ms
-from meeta_bot.queries import Reader
-from meeta_bot.rows import CaptureRow, MeetingRow, event_document, milliseconds
+from meeta_bot.events.document import event_document
+from meeta_bot.reading import narration
+from meeta_bot.reading.lanes import Gap, Interval, Lane, gap_of, gaps, lanes, merged, total_ms
+from meeta_bot.reading.queries import Reader
+from meeta_bot.reading.rows import CaptureRow, MeetingRow
+from meeta_bot.reading.told import ToldEvent, told
+from meeta_bot.text import duration, safe_name
+from meeta_bot.timestamps import milliseconds
 
 _NAME_WIDTH = 18
 _TICK_WIDTH = 10  # columns between two times on the scale; "1:02:03" fits with room
@@ -54,7 +58,7 @@ def timeline(
 
       meeta-bot timeline weeklystandup --all
     """
-    story = reading.read(lambda reader: _story(reader, meeting), database_url=database_url, config=config)
+    story = reading_command.read(lambda reader: _story(reader, meeting), database_url=database_url, config=config)
     if as_json:
         _print_json(story)
         return
@@ -65,7 +69,7 @@ def timeline(
 
 
 async def _story(reader: Reader, which: str) -> _Story:
-    meeting = await reading.find_meeting(reader, which)
+    meeting = await reading_command.find_meeting(reader, which)
     captures = await reader.captures(meeting.capture_ids)
     capture = max(captures, key=lambda row: row.event_count)
     events = [told(row) async for row in reader.all_events([capture.capture_id])]
@@ -87,13 +91,13 @@ def _print_json(story: _Story) -> None:
 
 def _print_head(out: Console, story: _Story) -> None:
     meeting = story.meeting
-    title = Text(console.safe_name(meeting.subject) or console.safe_name(meeting.room), style="bold")
-    title.append(f"   {console.safe_name(f'{meeting.deployment}/{meeting.room}', 100)}", style="dim")
+    title = Text(safe_name(meeting.subject) or safe_name(meeting.room), style="bold")
+    title.append(f"   {safe_name(f'{meeting.deployment}/{meeting.room}', 100)}", style="dim")
     out.print(title)
     length = length_ms(meeting)
     facts = [
         console.local_time(meeting.started_at or meeting.captured_at),
-        *([f"{console.duration(length)} long"] if length is not None else []),
+        *([f"{duration(length)} long"] if length is not None else []),
         f"{meeting.people} people",
         f"{meeting.event_count} events",
         f"meeting {meeting.id[:8]}",
@@ -115,7 +119,7 @@ def _blindness(found: list[Gap]) -> Iterator[str]:
         if some:
             still = ", and still can't" if any(gap.is_open for gap in some) else ""
             many = f"in {len(some)} gap{'s' * (len(some) != 1)}"
-            yield f"{what} for {console.duration(total_ms(merged(some)))} {many}{still}"
+            yield f"{what} for {duration(total_ms(merged(some)))} {many}{still}"
 
 
 # --- lanes --------------------------------------------------------------------------------------------------------
@@ -130,7 +134,7 @@ def _print_lanes(out: Console, story: _Story) -> None:
     out.print(_scale(begin, end, columns), no_wrap=True)
     dark = _Dark(_hidden(story.gaps, "everything"), _hidden(story.gaps, "bridge_only"))
     for lane in sorted(story.lanes, key=lambda lane: lane.kind not in ("human", "phone")):
-        name = set_cell_size(console.safe_name(lane.name) or console.safe_name(lane.endpoint_id), _NAME_WIDTH)
+        name = set_cell_size(safe_name(lane.name) or safe_name(lane.endpoint_id), _NAME_WIDTH)
         row = Text(f"{name} ", style="bold" if lane.kind == "human" else "dim")
         out.print(row.append_text(_bar(lane, dark, begin, end, columns)), no_wrap=True)
     legend = Text(" " * (_NAME_WIDTH + 1))
@@ -154,7 +158,7 @@ def _scale(begin: int, end: int, columns: int) -> Text:
     scale = [" "] * columns
     for moment in range(-(-begin // step) * step, end, step):
         column = (moment - begin) * columns // span
-        label = console.duration(moment)
+        label = duration(moment)
         if column + len(label) <= columns:
             scale[column : column + len(label)] = label
     return Text(" " * (_NAME_WIDTH + 1) + "".join(scale).rstrip(), style="dim")
@@ -251,15 +255,15 @@ def _is_detail(event: ToldEvent, own: str | None) -> bool:
 def _learn_name(names: dict[str, str], event: ToldEvent) -> None:
     key = {"participant.joined": "display_name", "participant.renamed": "new_name"}.get(event.type)
     if key and event.endpoint_id and event.payload:
-        names[event.endpoint_id] = console.safe_name(event.payload.get(key))
+        names[event.endpoint_id] = safe_name(event.payload.get(key))
 
 
 def _name(names: dict[str, str], endpoint_id: str | None, own: str | None) -> str:
     if endpoint_id is None:
         return "somebody"
-    return "the bot" if endpoint_id == own else names.get(endpoint_id) or console.safe_name(endpoint_id)
+    return "the bot" if endpoint_id == own else names.get(endpoint_id) or safe_name(endpoint_id)
 
 
 def _moment(milliseconds: int) -> str:
     sign, away = ("-", -milliseconds) if milliseconds < 0 else ("", milliseconds)
-    return f"{sign}{console.duration(away)}.{away % 1000 // 100}"
+    return f"{sign}{duration(away)}.{away % 1000 // 100}"

@@ -16,15 +16,18 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from meeta_bot import logs, migrations, queries
-from meeta_bot.cli import console, reading
-from meeta_bot.cli.database import DatabaseAccess
+from meeta_bot import logs
+from meeta_bot.capture.spool.directory import spool_root
+from meeta_bot.capture.spool.status import look
+from meeta_bot.cli import console, reading_command
+from meeta_bot.database import migrations
+from meeta_bot.database.access import DatabaseAccess
 from meeta_bot.errors import OutputError, SpoolError, UsageError
-from meeta_bot.queries import LATEST, Reader
+from meeta_bot.reading import queries
+from meeta_bot.reading.queries import LATEST, Reader
 from meeta_bot.settings import Settings, load
-from meeta_bot.spool.look import look
+from meeta_bot.text import safe_name
 from meeta_bot.verify import Check, Spooled, Verdict, knows, stored_captures, stray_meetings, verdicts
-from meeta_bot.worker import spool_root
 
 EXIT_REFUTED = 1
 MOST_PROCESSES = 8  # that are started unasked; each has a connection, and a server has a hundred
@@ -205,7 +208,7 @@ async def _captures(reader: Reader, url: str, settings: Settings, which: str) ->
     # A whole id of a capture was once given to somebody: if nothing is stored of it, that is what is to be said.
     if whole is not None and (whole.version == _CAPTURE_VERSION or await knows(url, settings, whole)):
         return [str(whole)]
-    found = await reading.find_meeting(reader, which)
+    found = await reading_command.find_meeting(reader, which)
     prefix = which.replace("-", "").lower()
     named = [one for one in found.capture_ids if one.replace("-", "").startswith(prefix)]
     is_of_meeting = found.meeting_id is not None and found.meeting_id.replace("-", "").startswith(prefix)
@@ -256,13 +259,13 @@ def _lines(verdict: Verdict) -> Iterator[Text]:
             if check.hint is not None:
                 yield Text(f"      {check.hint}", style="dim")
     for note in verdict.notes:
-        yield Text.assemble(("    · ", "yellow"), console.safe_name(note, 1000))
+        yield Text.assemble(("    · ", "yellow"), safe_name(note, 1000))
 
 
 def _facts(verdict: Verdict) -> Iterator[str]:
     """What it is, and how much of it there is."""
     yield f"{(verdict.capture_id or f'meeting {verdict.meeting_id}')[:36]}"
-    yield console.safe_name(verdict.room) or "?"
+    yield safe_name(verdict.room) or "?"
     yield f"{verdict.events} events"
     if verdict.erased:
         yield f"{verdict.erased} erased"
@@ -283,7 +286,7 @@ def _result(verdict: Verdict) -> str:
 
 def _problem(check: Check) -> str:
     place = "" if check.seq is None else f"seq {check.seq}: "
-    return console.safe_name(f"{place}{check.problem}", 1000)
+    return safe_name(f"{place}{check.problem}", 1000)
 
 
 def _summary(tally: _Tally) -> Text:

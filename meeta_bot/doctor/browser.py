@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from meeta_bot.browser import Chromium, find_chromium
+from meeta_bot.capture.browser.chromium import Chromium, find_chromium
 from meeta_bot.doctor.checks import Examination, Finding, ok, warning
 from meeta_bot.settings import Settings
 

@@ -4,8 +4,8 @@ announces to those who are logged in. Nothing is promised: what really happens i
 
 from __future__ import annotations
 
+from meeta_bot.capture.browser.probe_page import ConfigValue, Seen
 from meeta_bot.doctor.checks import Examination, Finding, note, ok, warning
-from meeta_bot.doctor.page import ConfigValue, Seen
 
 # All that is read of a configuration; each name is a key of Jitsi Meet's config.js.
 KEYS = (

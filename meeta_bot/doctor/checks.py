@@ -20,9 +20,9 @@ from meeta_bot.logs import redact_text
 from meeta_bot.settings import Settings
 
 if TYPE_CHECKING:
-    from meeta_bot.browser import Chromium
+    from meeta_bot.capture.browser.chromium import Chromium
+    from meeta_bot.capture.browser.probe_page import Connected, ProbePage, Seen
     from meeta_bot.database import Connection
-    from meeta_bot.doctor.page import Connected, ProbePage, Seen
     from meeta_bot.room_address import RoomAddress
 
 

@@ -9,11 +9,12 @@ import time
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from meeta_bot import database, embedded, migrations, sqlfiles
+from meeta_bot import database
 from meeta_bot.clock import SystemClock
+from meeta_bot.database import embedded, migrations, sqlfiles
+from meeta_bot.database.embedded.cluster import Places, account
 from meeta_bot.doctor.checks import Examination, Finding, failed, note, ok, warning
 from meeta_bot.doctor.machine import what_stands
-from meeta_bot.embedded_cluster import Places, account
 from meeta_bot.settings import Settings
 
 _T = TypeVar("_T")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from meeta_bot.capture.spool.directory import spool_root
+from meeta_bot.capture.spool.status import look
 from meeta_bot.doctor.checks import Examination, Finding, ok, warning
-from meeta_bot.spool.look import look
-from meeta_bot.worker import spool_root
 
 
 async def waiting(examination: Examination) -> Finding:

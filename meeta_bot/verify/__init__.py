@@ -21,12 +21,13 @@ from uuid import UUID
 
 import msgspec
 
-from meeta_bot import database, sqlfiles
-from meeta_bot.rows import milliseconds
+from meeta_bot import database
+from meeta_bot.database import sqlfiles
+from meeta_bot.limits import MISSED_HEARTBEATS
 from meeta_bot.settings import Settings
+from meeta_bot.timestamps import milliseconds
 from meeta_bot.verify import examine, workers
 from meeta_bot.verify.examine import Chain, Look, Part, Seen
-from meeta_bot.verify.life import MISSED_HEARTBEATS
 from meeta_bot.verify.links import REMOVED, Span
 from meeta_bot.verify.verdict import (
     CHAIN,

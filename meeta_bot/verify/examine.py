@@ -11,11 +11,13 @@ from uuid import UUID
 
 import msgspec
 
-from meeta_bot import database, sqlfiles
+from meeta_bot import database
+from meeta_bot.database import sqlfiles
 from meeta_bot.settings import Settings
+from meeta_bot.timestamps import EPOCH_2000_MS
 from meeta_bot.verify.ledger import LifeEvent
 from meeta_bot.verify.life import Life
-from meeta_bot.verify.links import EPOCH_2000_MS, Links, Span, StoredEvent
+from meeta_bot.verify.links import Links, Span, StoredEvent
 from meeta_bot.verify.verdict import (
     ALTERED_HINT,
     BOOKS,

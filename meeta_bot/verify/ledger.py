@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from meeta_bot.events import EndReason, GapCause, Lost
-from meeta_bot.verify.links import EPOCH_2000_MS, Span
+from meeta_bot.timestamps import EPOCH_2000_MS
+from meeta_bot.verify.links import Span
 from meeta_bot.verify.verdict import Problem
 
 # The page's clock is put on the recorder's, and what happens at once is not told at once.

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from meeta_bot.limits import MISSED_HEARTBEATS
 from meeta_bot.verify.books import Books
 from meeta_bot.verify.ledger import Ledger, LifeEvent, is_overflow
 from meeta_bot.verify.links import Span, merged
 from meeta_bot.verify.verdict import BOOKS, ENDS, GAPS, Problem
 
-MISSED_HEARTBEATS = 4  # so many in a row are a silence: from then on readers call a capture lost
 SHORTEST_SILENCE_MS = 10_000  # twice what a recorder takes for a stall of its own, however often it gives signs of life
 _BOOKS_HINT = "the chain shows whether events were altered; if it holds, this is a fault of the recorder: report it"
 _DAMAGED_BOOKS_HINT = "books went with it; numbers and chain show whether events are missing or altered"

@@ -7,25 +7,22 @@ compared bit by bit.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
-from meeta_bot.chain import ENVELOPE_COLUMNS, GENESIS, clean_text, commit, link
 from meeta_bot.events import SealedEvent
-from meeta_bot.postgres import LARGEST_BIGINT, PLACEHOLDER_TEXT
-from meeta_bot.rows import EARLIEST_MS, LATEST_MS
+from meeta_bot.events.chain import ENVELOPE_COLUMNS, GENESIS, commit, link
+from meeta_bot.events.quarantine import fitted, unsealed
+from meeta_bot.limits import LARGEST_NUMBER
+from meeta_bot.timestamps import EPOCH_2000_MS
 from meeta_bot.verify.verdict import ALTERED_HINT, Problem
 
 MOST_SPANS = 1000  # of one chunk; a recorder that falls silent more often than this within so many events is none
 REMOVED = ": removed, or given another number"
-EPOCH_2000_MS = 946_684_800_000  # PostgreSQL counts its microseconds from there
 _UNREADABLE = "\0"  # in no text that was sealed, so that the commitment is another
-_LARGEST_MOMENT = 2**53  # of a placeholder; larger ones may have been put into range
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -112,7 +109,7 @@ class Links:
     def _problem(self, row: StoredEvent, previous: bytes | None, held: tuple[str, bytes] | None) -> str | None:
         if row.quarantine_reason is not None:
             self.quarantined += 1
-            if abs(row.monotonic_ms) < _LARGEST_MOMENT:
+            if abs(row.monotonic_ms) < LARGEST_NUMBER:
                 self._moments.append((row.monotonic_ms, row.seq))
             return _placeholder_problem(self._capture_id, row, previous, held)
         self._moments.append((row.monotonic_ms, row.seq))
@@ -223,39 +220,26 @@ def _placeholder_problem(
     return _link_problem(msgspec.structs.astuple(event)[:ENVELOPE_COLUMNS], row, previous)
 
 
-def unsealed(sealed: bytes) -> SealedEvent:
-    """The event whose bytes wait in quarantine.
-
-    :raises ValueError: they are none.
-    """
-    values = json.loads(sealed)
-    if not isinstance(values, list) or len(values) != len(SealedEvent.__struct_fields__):
-        raise ValueError("no sealed event")
-    return SealedEvent(*values[:-3], *(base64.b64decode(value, validate=True) for value in values[-3:]))
-
-
 def _placeholder(event: SealedEvent) -> tuple[Any, ...]:
-    """The row that the sink stores in place of `event`, but for the reason: texts cut, numbers in range."""
-
-    def short(text: str) -> str:
-        return clean_text(text)[:PLACEHOLDER_TEXT]
+    """The row that the sink stores in place of `event`, but for the reason."""
 
     def moment(ms: int) -> int:
-        return (max(EARLIEST_MS, min(ms, LATEST_MS)) - EPOCH_2000_MS) * 1000
+        return (ms - EPOCH_2000_MS) * 1000
 
+    fit = fitted(event)
     return (
-        event.seq,
-        short(event.type),
-        short(event.origin),
-        short(event.room),
-        None if event.endpoint_id is None else short(event.endpoint_id),
-        moment(event.occurred_at),
-        max(-LARGEST_BIGINT, min(event.monotonic_ms, LARGEST_BIGINT)),
-        None if event.server_at is None else moment(event.server_at),
-        event.initial,
-        event.inferred,
+        fit.seq,
+        fit.type,
+        fit.origin,
+        fit.room,
+        fit.endpoint_id,
+        moment(fit.occurred_at),
+        fit.monotonic_ms,
+        None if fit.server_at is None else moment(fit.server_at),
+        fit.initial,
+        fit.inferred,
         None,
         None,
-        event.commitment,
-        event.digest,
+        fit.commitment,
+        fit.digest,
     )

@@ -10,7 +10,7 @@ import sys
 from rich.console import Console
 from rich.markdown import Markdown
 
-from scripts.bench import report
+from tests.stack import report
 
 NAMES = ("latency", "delivery", "backlog", "page", "window", "rooms", "queries", "soak")
 

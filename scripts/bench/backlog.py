@@ -26,15 +26,15 @@ import uuid_utils
 
 from meeta_bot import logs
 from meeta_bot import settings as bot_settings
+from meeta_bot.capture.normalize import State
+from meeta_bot.capture.spool import Append, Spool
+from meeta_bot.delivery.postgres import PostgresSink
+from meeta_bot.delivery.sink import Delivery
+from meeta_bot.delivery.writer import Writer
 from meeta_bot.events import CaptureStarted, Event, SealedEvent
-from meeta_bot.normalize import State
-from meeta_bot.postgres import PostgresSink
-from meeta_bot.sinks import Delivery
-from meeta_bot.spool import Append, Spool
-from meeta_bot.writer import Writer
-from scripts.bench import report
 from scripts.bench.delivery import make_load
-from tests.postgres.servers import FORGET, Server
+from tests.stack import report
+from tests.stack.postgres import FORGET, Server
 
 HOURS = {"50 events/s in 10 rooms": (10, 180_000), "1 event/s in each of 200 rooms": (200, 720_000)}
 POOL = 20_000  # different events, which come again and again

@@ -22,8 +22,13 @@ import asyncpg
 import msgspec
 import uuid_utils
 
-from meeta_bot import chain, logs
+from meeta_bot import logs
 from meeta_bot import settings as bot_settings
+from meeta_bot.capture.normalize import State
+from meeta_bot.capture.normalize.state import Participant
+from meeta_bot.capture.spool import Append, Spool
+from meeta_bot.delivery.postgres import PostgresSink
+from meeta_bot.delivery.writer import Writer
 from meeta_bot.events import (
     AudioMuted,
     AudioUnmuted,
@@ -39,14 +44,10 @@ from meeta_bot.events import (
     Payload,
     SealedEvent,
     VideoMuted,
+    chain,
 )
-from meeta_bot.normalize import State
-from meeta_bot.normalize.state import Participant
-from meeta_bot.postgres import PostgresSink
-from meeta_bot.spool import Append, Spool
-from meeta_bot.writer import Writer
-from scripts.bench import report
-from tests.postgres.servers import FORGET, Server
+from tests.stack import report
+from tests.stack.postgres import FORGET, Server
 
 CAPTURES = 10
 PARTICIPANTS = 10  # of each capture

@@ -23,11 +23,11 @@ from typing import Any
 from aiohttp import web
 
 from meeta_bot import logs, room_address, settings
+from meeta_bot.delivery.postgres import PostgresSink
+from meeta_bot.delivery.sink import Delivery, Sink
 from meeta_bot.events import SealedEvent
-from meeta_bot.postgres import PostgresSink
-from meeta_bot.sinks import Delivery, Sink
 from meeta_bot.worker import Worker
-from tests.postgres.servers import Server
+from tests.stack.postgres import Server
 
 LIBRARY = Path(__file__).parent / "library.js"
 PAGE = """<!DOCTYPE html><html><head><title>Jitsi Meet</title><script src="/config.js"></script>

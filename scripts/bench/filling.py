@@ -18,7 +18,8 @@ from uuid import UUID
 
 import asyncpg
 
-from meeta_bot import migrations, settings, sqlfiles
+from meeta_bot import settings
+from meeta_bot.database import migrations, sqlfiles
 from meeta_bot.events import SealedEvent
 from scripts.bench import made_up
 

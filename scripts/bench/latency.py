@@ -12,8 +12,8 @@ from pathlib import Path
 
 import asyncpg
 
-from scripts.bench import report
 from scripts.bench.deployment import Load, Played, WatchedRecorder, postgresql, recording
+from tests.stack import report
 
 BURST = 10_000  # events within a second from one page
 BURST_SECONDS = 1.1  # a page that takes longer has not emitted it: the promise was not put to the test

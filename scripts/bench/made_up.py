@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from uuid import UUID
 
-from meeta_bot import chain
 from meeta_bot.events import (
     CATALOG,
     AudioMuted,
@@ -57,6 +56,7 @@ from meeta_bot.events import (
     TranscriptChunk,
     VideoMuted,
     VideoUnmuted,
+    chain,
 )
 
 ENDPOINTS = "e0d701"

@@ -14,15 +14,16 @@ from typing import Any
 from playwright.async_api import Page, async_playwright
 
 import meeta_bot
-from meeta_bot import browser, settings
-from scripts.bench import report
+from meeta_bot import settings
+from meeta_bot.capture.browser import chromium
 from scripts.bench.deployment import LIBRARY, Load, Played, WatchedRecorder, postgresql, recording
+from tests.stack import report
 
 BATCHES = (1, 10, 100)  # messages in one call
 CPU_TARGET_US = 40.0  # an event, when calls carry ten or more
 TOGETHER = 100  # events in one task of the page: more than any batch, so that batches are full
 CALL_TIMEOUT = 60.0  # seconds: all calls of a round have arrived
-HOOK = Path(meeta_bot.__file__).parent / "hook"
+HOOK = Path(meeta_bot.__file__).parent / "capture/browser/hook"
 BARE = "bareBinding"
 
 TEXT = """
@@ -95,14 +96,14 @@ class BareBinding:
 async def bare_binding() -> AsyncIterator[BareBinding]:
     """A bare binding in a Chromium of its own."""
     async with async_playwright() as playwright:
-        executable = browser.find_chromium(settings.load({}), playwright.chromium.executable_path)
-        chromium = await playwright.chromium.launch(executable_path=executable, chromium_sandbox=os.geteuid() != 0)
+        executable = chromium.find_chromium(settings.load({}), playwright.chromium.executable_path)
+        browser = await playwright.chromium.launch(executable_path=executable, chromium_sandbox=os.geteuid() != 0)
         try:
-            bare = BareBinding(await chromium.new_page())
+            bare = BareBinding(await browser.new_page())
             await bare.prepare()
             yield bare
         finally:
-            await chromium.close()
+            await browser.close()
 
 
 @dataclass

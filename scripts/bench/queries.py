@@ -19,11 +19,13 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from meeta_bot import queries, settings
-from meeta_bot.embedded_cluster import Places, server_command
-from meeta_bot.queries import Filter, Reader
-from scripts.bench import filling, report
-from tests.postgres.servers import Server, binaries
+from meeta_bot import settings
+from meeta_bot.database.embedded.cluster import Places, server_command
+from meeta_bot.reading import queries
+from meeta_bot.reading.queries import Filter, Reader
+from scripts.bench import filling
+from tests.stack import report
+from tests.stack.postgres import Server, binaries
 
 EVENTS, QUICK_EVENTS = 10_000_000, 200_000
 _NEEDED_GIB, _QUICK_NEEDED_GIB = 25, 2  # free on the disk: data and indexes, the log ahead of them, and room to breathe
@@ -415,7 +417,7 @@ about {filling.AT_ONCE} captures at a time, written in the order of time, so tha
 {size} with all indexes, filled in {filled:.0f} s. Asked is a PostgreSQL {_VERSION} with the settings of the
 embedded one, after VACUUM and ANALYZE, which autovacuum does.
 
-Each query ran as `meeta_bot.queries.Reader` runs it, for {subjects} captures of {_LARGE} events and more. p50 and p99
+Each query ran as `reading.queries.Reader` runs it, for {subjects} captures of {_LARGE} events and more. p50 and p99
 are warm, with everything from planning to Python objects; "first" is over a new connection, without the connecting.
 Planning and execution come from EXPLAIN (ANALYZE, BUFFERS) and are medians; buffers, hit or read, are those of all
 statements that the query takes, so that looking up a participant's name is in them."""

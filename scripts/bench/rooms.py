@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meeta_bot import settings
-from meeta_bot.browser import Chromium
-from scripts.bench.report import Section, Table, Target
-from tests.postgres.servers import VERSIONS, Server
+from meeta_bot.capture.browser.chromium import Chromium
 from tests.stack.client import Stack
+from tests.stack.postgres import VERSIONS, Server
+from tests.stack.report import Section, Table, Target
 
 FULL = ((1, 1), (10, 1), (50, 1), (1, 20), (10, 20), (50, 20), (200, 20), (200, 10), (200, 50))
 QUICK = ((1, 20), (5, 1), (5, 20))

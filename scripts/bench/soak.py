@@ -17,13 +17,12 @@ from pathlib import Path
 from statistics import linear_regression
 
 from meeta_bot import logs, room_address, settings
-from meeta_bot.postgres import PostgresSink
+from meeta_bot.delivery.postgres import PostgresSink
 from meeta_bot.worker import Worker
-from scripts.bench.report import Section, Table, Target
 from scripts.bench.rooms import MEBIBYTE_KB, cost, processes
-from tests.postgres.servers import VERSIONS, Server
-from tests.postgres.tables import fetch
 from tests.stack.client import Stack
+from tests.stack.postgres import VERSIONS, Server, fetch
+from tests.stack.report import Section, Table, Target
 
 ROOMS, PEOPLE = 10, 3
 FULL_SECONDS, QUICK_SECONDS = 1200, 60
@@ -33,7 +32,7 @@ READY_SECONDS = 120
 
 TEXT = """
 `Worker`, the same object that `meeta-bot record` runs, in {rooms} rooms of the local stack for {minutes:g} minutes,
-with {people} people at a time in each room who come, mute, rename themselves, chat and go (`scripts/bench/crowd.py`:
+with {people} people at a time in each room who come, mute, rename themselves, chat and go (`tests/stack/crowd.py`:
 XMPP occupants without a browser); {came} people came, {events} events were stored. Memory is the resident set of
 Python and the proportional set size (PSS) of all of Chromium's processes. The slope is that of a straight line through
 what was measured after the first {warm_up:.0%} of the time.
@@ -107,7 +106,7 @@ async def _crowd(url: str, rooms: Sequence[str]) -> AsyncIterator[None]:
     seed = secrets.randbelow(2**32)
     print(f"  seed {seed}", file=sys.stderr)
     arguments = (url, *rooms, "--people", str(PEOPLE), "--seed", str(seed))
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "scripts.bench.crowd", *arguments)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.stack.crowd", *arguments)
     try:
         yield
         if process.returncode is not None:

@@ -12,9 +12,9 @@ import time
 from random import Random
 
 from scripts.bench.deployment import Load, WatchedRecorder, postgresql, recording
-from scripts.bench.report import Section, Table, Target, percentile
-from tests.e2e.processes import descendants
-from tests.postgres.tables import fetch
+from tests.stack.postgres import fetch
+from tests.stack.process_tree import descendants
+from tests.stack.report import Section, Table, Target, percentile
 
 FULL, QUICK = 30, 5  # kills at each pace
 PACES = ((1000, 1), (50, 20))  # events/s, and the milliseconds between two

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from scripts.chaos import damage
-from scripts.chaos.load import Said, text_of
-from scripts.chaos.oracle import Known, Stored, judge
-from scripts.chaos.proxy import Proxy, Stream, Way
-from scripts.chaos.talk import Message
-from scripts.chaos.witness import Account, Blind, Heard, account, invented
+from tests.chaos import damage
+from tests.chaos.load import Said, text_of
+from tests.chaos.oracle import Known, Stored, judge
+from tests.chaos.talk import Message
+from tests.chaos.witness import Account, Blind, Heard, account, invented
+from tests.stack.proxy import Proxy, Stream, Way
 
 CAPTURE = "01932c5e-8f00-7000-8000-00000000000a"
 CUT_AT, DEAD_BY = 5_000, 5_020

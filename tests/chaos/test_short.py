@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 
-from scripts.chaos import spool_level
-from scripts.chaos.faults import FAULTS
-from scripts.chaos.options import Options
+from tests.chaos import spool_level
+from tests.chaos.faults import FAULTS
+from tests.chaos.options import Options
 
 
 async def test_nothing_acknowledged_is_lost_or_stored_twice_whatever_is_killed() -> None:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from scripts.chaos.proxy import Proxy
 from tests.stack.client import Stack
+from tests.stack.proxy import Proxy
 
 
 @asynccontextmanager

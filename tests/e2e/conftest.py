@@ -17,9 +17,9 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.recorder_process import run
-from tests.postgres.servers import VERSIONS, Server
 from tests.stack.client import Stack
 from tests.stack.participant import Participant, ParticipantBrowser
+from tests.stack.postgres import VERSIONS, Server
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from meeta_bot import queries, settings
-from meeta_bot.queries import Reader
+from meeta_bot import settings
+from meeta_bot.reading import queries
+from meeta_bot.reading.queries import Reader
 
 LOG_TIMEOUT = 60.0  # seconds; bounds a wait, measures nothing
 EXIT_TIMEOUT = 60.0

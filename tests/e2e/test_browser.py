@@ -13,14 +13,14 @@ import pytest
 from aiohttp import web
 
 from meeta_bot import room_address, settings
-from meeta_bot.browser import Chromium
+from meeta_bot.capture.browser.chromium import Chromium
+from meeta_bot.capture.browser.conference_page import PageNotLoaded
+from meeta_bot.capture.browser.seats import Gone, Pages, Seat
 from meeta_bot.clock import SystemClock
-from meeta_bot.conference import PageNotLoaded
 from meeta_bot.errors import BrowserError
 from meeta_bot.events import EndReason, GapCause
-from meeta_bot.pages import Gone, Pages, Seat
 from meeta_bot.room_address import RoomAddress
-from tests.e2e.processes import browsers, descendants, is_alive
+from tests.stack.process_tree import browsers, descendants, is_alive
 
 LIBRARY = "var config = {}; var JitsiMeetJS = { init() {}, events: {} };"
 TIMEOUT = 60.0  # seconds; bounds a wait, measures nothing

@@ -12,13 +12,12 @@ import asyncpg
 import jsonschema
 import pytest
 
-from meeta_bot import chain
-from meeta_bot.events import json_schema
-from meeta_bot.rows import EventRow, envelope, event_document
+from meeta_bot.events import chain, json_schema
+from meeta_bot.events.document import EventRow, envelope, event_document
 from tests.e2e.conftest import Deployment, People
 from tests.e2e.recorder_process import folder_for_spool, reading, recording, run
 from tests.e2e.script import NAMES, Script, expected_facts, recorded_facts
-from tests.postgres.servers import Server
+from tests.stack.postgres import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from meeta_bot import doctor, embedded, settings
+from meeta_bot import doctor, settings
+from meeta_bot.database import embedded
 from tests.e2e.conftest import Deployment, People
 from tests.e2e.recorder_process import run
 from tests.e2e.terminal import run_on_terminal

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from meeta_bot import chain
+from meeta_bot.events import chain
 from tests.e2e.conftest import Deployment
 from tests.e2e.recorder_process import folder_for_spool, recording, run
 

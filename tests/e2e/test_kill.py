@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+from meeta_bot.capture.spool import unpack
 from meeta_bot.events import SealedEvent
-from meeta_bot.rows import EventRow
-from meeta_bot.spool import unpack
+from meeta_bot.events.document import EventRow
 from tests.e2e.conftest import Deployment, People
-from tests.e2e.processes import descendants, is_alive
 from tests.e2e.recorder_process import LOG_TIMEOUT, folder_for_spool, reading, recording, run
 from tests.stack.client import Stack
 from tests.stack.participant import Participant
+from tests.stack.process_tree import descendants, is_alive
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

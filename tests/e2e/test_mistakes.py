@@ -34,8 +34,8 @@ from tests.postgres.samples import (
     seal_all,
     started,
 )
-from tests.postgres.servers import VERSIONS, Server
-from tests.postgres.tables import fetch, write
+from tests.postgres.tables import write
+from tests.stack.postgres import VERSIONS, Server, fetch
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -49,7 +49,8 @@ from tests.postgres.samples import (
     seal_all,
     started,
 )
-from tests.postgres.tables import fetch, write
+from tests.postgres.tables import write
+from tests.stack.postgres import fetch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTILE = [

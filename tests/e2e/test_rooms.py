@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Deployment, People
-from tests.e2e.processes import renderers
 from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording, run
 from tests.e2e.terminal import on_terminal
 from tests.stack.client import Stack
+from tests.stack.process_tree import renderers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

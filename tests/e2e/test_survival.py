@@ -16,9 +16,9 @@ import pytest
 from tests.e2e import stored
 from tests.e2e.breakable import breakable_way, through
 from tests.e2e.conftest import People
-from tests.e2e.processes import browser, renderers
 from tests.e2e.recorder_process import folder_for_spool, recording
 from tests.stack.client import Stack
+from tests.stack.process_tree import browser, renderers
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

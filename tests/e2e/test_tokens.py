@@ -16,13 +16,13 @@ import jwt
 import pytest
 import pytest_asyncio
 
-from scripts.chaos.proxy import Proxy
 from tests.e2e import stored
 from tests.e2e.breakable import breakable_way, through
 from tests.e2e.conftest import People
 from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording, run
-from tests.postgres.tables import fetch
 from tests.stack.client import Stack
+from tests.stack.postgres import fetch
+from tests.stack.proxy import Proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -12,8 +12,9 @@ from meeta_bot.events import SealedEvent
 from tests.e2e.recorder_process import run
 from tests.e2e.terminal import on_terminal
 from tests.postgres.samples import capture_id, ended, joined, seal_all, started
-from tests.postgres.tables import fetch, write
+from tests.postgres.tables import write
 from tests.postgres.test_verify import sound_story
+from tests.stack.postgres import fetch
 
 
 def documents(text: str) -> list[dict[str, Any]]:

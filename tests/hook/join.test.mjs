@@ -1,4 +1,4 @@
-// meeta_bot/hook/join.js: how the bot enters and leaves a room by itself.
+// meeta_bot/capture/browser/hook/join.js: how the bot enters and leaves a room by itself.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 

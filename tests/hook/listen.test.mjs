@@ -1,4 +1,4 @@
-// meeta_bot/hook/listen.js: everything is listened to once, nothing is thrown into the library, secrets stay.
+// meeta_bot/capture/browser/hook/listen.js: everything is listened to once, nothing is thrown into the library, secrets stay.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 

@@ -1,4 +1,4 @@
-// meeta_bot/hook/outbox.js: what is pushed arrives, in order, numbered, however the binding and Python behave.
+// meeta_bot/capture/browser/hook/outbox.js: what is pushed arrives, in order, numbered, however the binding and Python behave.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import vm from 'node:vm';
 
-const HOOK = new URL('../../meeta_bot/hook/', import.meta.url);
+const HOOK = new URL('../../meeta_bot/capture/browser/hook/', import.meta.url);
 const FILES = [ 'serialize.js', 'outbox.js', 'listen.js', 'watch.js', 'join.js' ];
 
 // In Chromium since version 111 and in node since version 20; node 18 lacks it.

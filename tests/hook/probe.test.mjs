@@ -1,4 +1,4 @@
-// meeta_bot/hook/probe.js: what `meeta-bot doctor` learns from a page, and that it enters no room for that.
+// meeta_bot/capture/browser/hook/probe.js: what `meeta-bot doctor` learns from a page, and that it enters no room for that.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { library } from './library.mjs';
 import { openPage, plain } from './page.mjs';
 
-const PROBE = readFileSync(new URL('../../meeta_bot/hook/probe.js', import.meta.url), 'utf8');
+const PROBE = readFileSync(new URL('../../meeta_bot/capture/browser/hook/probe.js', import.meta.url), 'utf8');
 const CONFIG = {
     hosts: { domain: 'meet.example.org', muc: 'conference.meet.example.org' },
     websocket: 'wss://meet.example.org/xmpp-websocket',

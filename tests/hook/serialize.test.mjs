@@ -1,4 +1,4 @@
-// meeta_bot/hook/serialize.js: whatever the library hands out becomes JSON, and nothing gets out that must not.
+// meeta_bot/capture/browser/hook/serialize.js: whatever the library hands out becomes JSON, and nothing gets out that must not.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 

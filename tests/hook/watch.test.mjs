@@ -1,4 +1,4 @@
-// meeta_bot/hook/watch.js: what a library tells late or never is told when it happens, once, and by the page itself.
+// meeta_bot/capture/browser/hook/watch.js: what a library tells late or never is told when it happens, once, and by the page itself.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 
-from tests.postgres.servers import Server
+from tests.stack.postgres import Server
 
 _SOCKET = ".s.PGSQL.5432"
 _CHUNK = 4096  # bytes; smaller than a batch, so that one can be cut in its middle

@@ -11,7 +11,6 @@ from uuid import UUID
 import msgspec
 from hypothesis import strategies as st
 
-from meeta_bot import chain
 from meeta_bot.events import (
     CATALOG,
     CaptureEnded,
@@ -24,6 +23,7 @@ from meeta_bot.events import (
     ParticipantLeft,
     Payload,
     SealedEvent,
+    chain,
 )
 
 BEGAN_MS = int(time.time() * 1000) // 1000 * 1000

@@ -6,13 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
-
 from meeta_bot import settings
+from meeta_bot.delivery.postgres import PostgresSink
+from meeta_bot.delivery.sink import Delivery
 from meeta_bot.events import SealedEvent
-from meeta_bot.postgres import PostgresSink
-from meeta_bot.sinks import Delivery
-from tests.postgres.servers import FORGET
+from tests.stack.postgres import FORGET, fetch
 
 DERIVED = {
     "captures": "SELECT * FROM meeta.captures ORDER BY capture_id",
@@ -20,15 +18,6 @@ DERIVED = {
     "visits": "SELECT * FROM meeta.visits ORDER BY capture_id, joined_seq",
     "gaps": "SELECT * FROM meeta.gaps ORDER BY capture_id, seq",
 }
-
-
-async def fetch(url: str, statement: str, *arguments: Any) -> list[dict[str, Any]]:
-    """The rows of a query."""
-    connection = await asyncpg.connect(url)
-    try:
-        return [dict(row) for row in await connection.fetch(statement, *arguments)]
-    finally:
-        await connection.close()
 
 
 async def derived(url: str) -> dict[str, list[dict[str, Any]]]:

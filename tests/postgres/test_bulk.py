@@ -13,15 +13,16 @@ import msgspec
 import pytest
 
 from meeta_bot import settings
+from meeta_bot.capture.normalize import State
+from meeta_bot.capture.spool import Append, Spool
+from meeta_bot.delivery.postgres import COPY_EVENTS, PostgresSink
+from meeta_bot.delivery.sink import Delivery
+from meeta_bot.delivery.writer import Writer
 from meeta_bot.events import SealedEvent
-from meeta_bot.normalize import State
-from meeta_bot.postgres import COPY_EVENTS, PostgresSink
-from meeta_bot.sinks import Delivery
-from meeta_bot.spool import Append, Spool
-from meeta_bot.writer import Writer
 from tests.postgres.samples import OTHER_MEETING, joined, seal_all, small_capture, started
-from tests.postgres.tables import derived, empty, fetch, sink
+from tests.postgres.tables import derived, empty, sink
 from tests.postgres.test_projections import long_story
+from tests.stack.postgres import fetch
 
 PATIENCE_SECONDS = 60
 TABLES = {

@@ -14,7 +14,7 @@ import pytest
 
 from meeta_bot import doctor, settings
 from meeta_bot.doctor import Examination, Result, Status
-from tests.postgres.servers import Server
+from tests.stack.postgres import Server
 
 DATABASE = [check for check in doctor.HERE if check.group == "database"]
 NAMES = [check.name for check in DATABASE]

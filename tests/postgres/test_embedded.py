@@ -17,13 +17,16 @@ from typing import Any
 
 import pytest
 
-from meeta_bot import embedded, embedded_cluster, embedded_watch, migrations, settings
-from meeta_bot.embedded_cluster import Places
+from meeta_bot import settings
+from meeta_bot.database import embedded, migrations
+from meeta_bot.database.embedded import cluster, keeper
+from meeta_bot.database.embedded.cluster import Places
 from meeta_bot.errors import EmbeddedDatabaseError
 from meeta_bot.settings import Settings
-from tests.postgres.processes import Process, processes_about
 from tests.postgres.samples import small_capture
-from tests.postgres.tables import fetch, write
+from tests.postgres.tables import write
+from tests.stack.postgres import fetch
+from tests.stack.process_tree import Process, processes_about
 
 
 @contextlib.contextmanager
@@ -52,7 +55,7 @@ def bare() -> Iterator[Settings]:
 def prepared() -> Iterator[Path]:
     """A cluster that was made once, to be copied: initdb takes seconds where disks are slow."""
     with directory_of_ones_own() as chosen:
-        embedded_cluster.prepare(chosen)
+        cluster.prepare(chosen)
         yield Places.of(chosen).data
 
 
@@ -60,7 +63,7 @@ def prepared() -> Iterator[Path]:
 def options(bare: Settings, prepared: Path) -> Settings:
     """A data directory whose cluster is made."""
     places = Places.of(bare)
-    embedded_cluster.make_home(places)
+    cluster.make_home(places)
     subprocess.run(["cp", "-a", prepared, places.data], check=True)
     return bare
 
@@ -161,7 +164,7 @@ async def test_crash_of_everything_at_once(options: Settings) -> None:
         for process in (server, keeper):
             process.send(signal.SIGKILL)
         await until(lambda: processes(options) == [])
-        user = embedded_cluster.account()
+        user = cluster.account()
         stranger = await asyncio.create_subprocess_exec("sleep", "60", **user.identity)
         try:
             pid_file = Places.of(options).data / "postmaster.pid"
@@ -176,7 +179,8 @@ async def test_crash_of_everything_at_once(options: Settings) -> None:
 
 USER = """
 import asyncio, sys
-from meeta_bot import embedded, settings
+from meeta_bot import settings
+from meeta_bot.database import embedded
 async def main():
     async with embedded.running(settings.load({"data_directory": sys.argv[1]})):
         print("up", flush=True)
@@ -207,7 +211,7 @@ async def test_server_outlives_its_starter_while_somebody_uses_it(options: Setti
         server = server_of(options).number
         command.kill()
         await command.wait()
-        await asyncio.sleep(embedded_watch.POLL * 1.5)
+        await asyncio.sleep(keeper.POLL * 1.5)
         assert len(await fetch(url, "SELECT 1")) == 1
         assert server_of(options).number == server
     assert processes(options) == []
@@ -247,7 +251,7 @@ async def test_long_data_directory_gets_a_short_socket(options: Settings) -> Non
     long = options.data_directory / ("deep" * 30)
     chosen = settings.load({"data_directory": str(long)})
     socket = Places.of(chosen).socket
-    assert len(str(socket)) <= embedded_cluster.LONGEST_SOCKET_DIRECTORY
+    assert len(str(socket)) <= cluster.LONGEST_SOCKET_DIRECTORY
     try:
         async with embedded.running(chosen) as url:
             assert len(await fetch(url, "SELECT 1")) == 1
@@ -258,7 +262,7 @@ async def test_long_data_directory_gets_a_short_socket(options: Settings) -> Non
 @pytest.mark.parametrize("trap", ["link", "open", "file"])
 async def test_socket_directory_that_somebody_else_made_is_refused(bare: Settings, trap: str) -> None:
     places = Places.of(bare)
-    embedded_cluster.make_home(places)
+    cluster.make_home(places)
     if trap == "link":
         (bare.data_directory / "elsewhere").mkdir()
         places.socket.symlink_to(bare.data_directory / "elsewhere")
@@ -285,7 +289,7 @@ async def test_reason_of_a_failing_start_is_in_the_error(options: Settings) -> N
 
 async def test_data_of_another_version_is_not_touched(bare: Settings) -> None:
     data = Places.of(bare).data
-    embedded_cluster.make_home(Places.of(bare))
+    cluster.make_home(Places.of(bare))
     data.mkdir()
     (data / "PG_VERSION").write_text("9\n")
     with pytest.raises(EmbeddedDatabaseError, match="PostgreSQL 9"):
@@ -295,7 +299,7 @@ async def test_data_of_another_version_is_not_touched(bare: Settings) -> None:
 
 async def test_interrupted_initdb_is_begun_again(bare: Settings) -> None:
     places = Places.of(bare)
-    embedded_cluster.make_home(places)
+    cluster.make_home(places)
     half = places.home / "data.new"
     half.mkdir()
     (half / "PG_VERSION").write_text("18\n")
@@ -307,9 +311,9 @@ async def test_interrupted_initdb_is_begun_again(bare: Settings) -> None:
 async def test_binaries_that_the_server_user_cannot_reach_are_copied(
     options: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = embedded_cluster._can_enter
+    real = cluster._can_enter
     monkeypatch.setattr(
-        embedded_cluster, "_can_enter", lambda path, owner: "site-packages" not in str(path) and real(path, owner)
+        cluster, "_can_enter", lambda path, owner: "site-packages" not in str(path) and real(path, owner)
     )
     async with embedded.running(options) as url:
         assert str(options.data_directory) in server_of(options).program()
@@ -332,7 +336,7 @@ def test_as_an_ordinary_user(bare: Settings) -> None:
     python = embedded_interpreter(nobody.pw_uid)
     identity: dict[str, Any] = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     script = USER.replace("await asyncio.sleep(60)", "pass")
-    paths = os.pathsep.join([str(Path(embedded.__file__).parent.parent), *filter(None, sys.path)])
+    paths = os.pathsep.join([str(Path(embedded.__file__).parents[3]), *filter(None, sys.path)])
     done = subprocess.run(
         [python, "-c", script, str(bare.data_directory)],
         env={"PYTHONPATH": paths, "PATH": os.defpath, "HOME": str(bare.data_directory)},

@@ -9,9 +9,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from meeta_bot import clock, migrations, settings, sqlfiles
+from meeta_bot import clock, settings
+from meeta_bot.database import migrations, sqlfiles
 from meeta_bot.errors import DatabaseError, DatabaseNewer, DatabaseUnreachable
-from tests.postgres.tables import fetch
+from tests.stack.postgres import fetch
 
 SETTINGS = settings.load({"database_connect_timeout": 2})
 NAMES = [name for _, name, _ in sqlfiles.migrations()]

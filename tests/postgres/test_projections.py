@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meeta_bot import migrations, sqlfiles
 from meeta_bot import settings as bot_settings
+from meeta_bot.database import migrations, sqlfiles
 from meeta_bot.events import (
     CaptureGap,
     CaptureHeartbeat,
@@ -47,7 +47,8 @@ from tests.postgres.samples import (
     seal_all,
     started,
 )
-from tests.postgres.tables import derived, empty, fetch, write
+from tests.postgres.tables import derived, empty, write
+from tests.stack.postgres import fetch
 
 RELAXED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 VISITS = "SELECT * FROM meeta.visits ORDER BY capture_id, joined_seq"

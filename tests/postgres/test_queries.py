@@ -12,11 +12,14 @@ import jsonschema
 import msgspec
 import pytest
 
-from meeta_bot import migrations, queries, settings, sqlfiles
+from meeta_bot import settings
+from meeta_bot.database import migrations, sqlfiles
 from meeta_bot.errors import Ambiguous, NotFound
 from meeta_bot.events import CaptureGap, EndReason, GapCause, Lost, ParticipantRenamed, json_schema
-from meeta_bot.queries import Filter
-from meeta_bot.rows import event_document, iso
+from meeta_bot.events.document import event_document
+from meeta_bot.reading import queries
+from meeta_bot.reading.queries import Filter
+from meeta_bot.timestamps import iso
 from tests.postgres.samples import (
     BEGAN_MS,
     MEETING,
@@ -30,7 +33,8 @@ from tests.postgres.samples import (
     seal_all,
     started,
 )
-from tests.postgres.tables import fetch, write
+from tests.postgres.tables import write
+from tests.stack.postgres import fetch
 
 SETTINGS = settings.load()
 NOW = datetime.fromtimestamp(BEGAN_MS / 1000, UTC)

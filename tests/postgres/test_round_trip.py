@@ -7,10 +7,11 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meeta_bot import chain, queries
 from meeta_bot import settings as bot_settings
-from meeta_bot.events import Event
-from meeta_bot.rows import envelope, event_document, milliseconds
+from meeta_bot.events import Event, chain
+from meeta_bot.events.document import envelope, event_document
+from meeta_bot.reading import queries
+from meeta_bot.timestamps import milliseconds
 from tests.postgres.samples import JSON_VALUES, arbitrary_events, seal_all
 from tests.postgres.tables import write
 

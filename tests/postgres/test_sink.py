@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from meeta_bot.chain import commit
+from meeta_bot.delivery.sink import Delivery
 from meeta_bot.events import SealedEvent
-from meeta_bot.sinks import Delivery
+from meeta_bot.events.chain import commit
 from tests.postgres.samples import BEGAN_MS, capture_id, joined, seal_all, small_capture, started
-from tests.postgres.tables import fetch, sink, write
+from tests.postgres.tables import sink, write
+from tests.stack.postgres import fetch
 
 LONG_NOISE = random.Random(1).randbytes(6000).hex()  # too long and too random for any index
 

@@ -1,4 +1,4 @@
-"""What every sink promises (`meeta_bot.sinks.Sink`), held against each of them."""
+"""What every sink promises (`meeta_bot.delivery.sink.Sink`), held against each of them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meeta_bot.delivery.jsonl import JsonLinesSink, JsonLinesStream
+from meeta_bot.delivery.postgres import PostgresSink
+from meeta_bot.delivery.sink import Delivery, Sink
 from meeta_bot.events import SealedEvent
-from meeta_bot.jsonl import JsonLinesSink, JsonLinesStream
-from meeta_bot.postgres import PostgresSink
 from meeta_bot.settings import load
-from meeta_bot.sinks import Delivery, Sink
 from tests.postgres.samples import joined, seal_all, small_capture, started
-from tests.postgres.tables import fetch
+from tests.stack.postgres import fetch
 
 RELAXED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.differing_executors]
 LONGEST_STEPS = 2**20  # of the event loop; no write takes that many

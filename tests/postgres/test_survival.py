@@ -22,18 +22,18 @@ import asyncpg
 import msgspec
 import pytest
 
-from meeta_bot import chain, logs, migrations, settings
-from meeta_bot.events import SealedEvent
-from meeta_bot.normalize import State
-from meeta_bot.postgres import COPY_EVENTS, PostgresSink
-from meeta_bot.sinks import Delivery, SinkUnavailable
-from meeta_bot.spool import Append, Spool
-from meeta_bot.writer import Writer
-from tests.postgres.processes import Process
+from meeta_bot import logs, settings
+from meeta_bot.capture.normalize import State
+from meeta_bot.capture.spool import Append, Spool
+from meeta_bot.database import migrations
+from meeta_bot.delivery.postgres import COPY_EVENTS, PostgresSink
+from meeta_bot.delivery.sink import Delivery, SinkUnavailable
+from meeta_bot.delivery.writer import Writer
+from meeta_bot.events import SealedEvent, chain
 from tests.postgres.proxy import Proxy
 from tests.postgres.samples import capture_id, joined, small_capture, started
-from tests.postgres.servers import Server, ordinary_user
-from tests.postgres.tables import fetch
+from tests.stack.postgres import Server, fetch, ordinary_user
+from tests.stack.process_tree import Process
 
 PATIENCE_SECONDS = 30
 LOOK_SECONDS = 0.005  # between two looks at what nobody signals: a field of the writer, another process

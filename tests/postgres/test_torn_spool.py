@@ -8,14 +8,15 @@ from pathlib import Path
 import msgspec
 
 from meeta_bot import settings as bot_settings
-from meeta_bot.capture_log import end_cut_captures
+from meeta_bot.capture.log import end_cut_captures
+from meeta_bot.capture.normalize import Message, State, normalize
+from meeta_bot.capture.spool import Append, Spool
 from meeta_bot.events import CaptureEnded, EndReason, SealedEvent
-from meeta_bot.normalize import Message, State, normalize
-from meeta_bot.spool import Append, Spool
 from meeta_bot.verify import Verdict
 from tests.postgres.samples import BEGAN_MS, capture_id, started
-from tests.postgres.tables import fetch, write
+from tests.postgres.tables import write
 from tests.postgres.test_verify import Wall, refuted, verdict
+from tests.stack.postgres import fetch
 from tests.unit.spool_faults import DATABASE, LOG, as_a_kill_leaves_it, without_counts
 
 MESSAGES = 40

@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from meeta_bot import migrations, queries, settings
+from meeta_bot import settings
+from meeta_bot.database import migrations
+from meeta_bot.delivery.postgres import PostgresSink
+from meeta_bot.delivery.sink import Delivery, SinkUnavailable
 from meeta_bot.errors import DatabaseNewer, DatabaseNotMigrated, DatabaseUnreachable
 from meeta_bot.events import SealedEvent
-from meeta_bot.postgres import PostgresSink
-from meeta_bot.sinks import Delivery, SinkUnavailable
+from meeta_bot.reading import queries
 from tests.postgres.samples import small_capture
-from tests.postgres.servers import Server
-from tests.postgres.tables import fetch, sink
+from tests.postgres.tables import sink
+from tests.stack.postgres import Server, fetch
 
 BATCH = small_capture(4)
 

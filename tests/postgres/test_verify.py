@@ -15,10 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meeta_bot import migrations, verify
 from meeta_bot import settings as bot_settings
-from meeta_bot.capture_log import end_cut_captures
+from meeta_bot import verify
+from meeta_bot.capture.log import end_cut_captures
+from meeta_bot.capture.normalize import Message, normalize
+from meeta_bot.capture.spool import Append, Spool
+from meeta_bot.capture.spool.status import look
 from meeta_bot.clock import SystemClock
+from meeta_bot.database import migrations
 from meeta_bot.events import (
     CaptureEnded,
     CaptureGap,
@@ -39,9 +43,6 @@ from meeta_bot.events import (
     SignallingLost,
     Unknown,
 )
-from meeta_bot.normalize import Message, normalize
-from meeta_bot.spool import Append, Spool
-from meeta_bot.spool.look import look
 from meeta_bot.verify import Spooled, Verdict
 from tests import tapes
 from tests.postgres.samples import (
@@ -58,8 +59,9 @@ from tests.postgres.samples import (
     seal_all,
     started,
 )
-from tests.postgres.tables import derived, empty, fetch, sink, write
+from tests.postgres.tables import derived, empty, sink, write
 from tests.postgres.test_projections import long_story
+from tests.stack.postgres import fetch
 
 RELAXED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 LONG_NOISE = random.Random(1).randbytes(6000).hex()  # too long and too random for any index

@@ -15,8 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meeta_bot import lanes
-from meeta_bot.cli import narration
 from meeta_bot.events import (
     CATALOG,
     ORDERLY_ENDS,
@@ -47,6 +45,7 @@ from meeta_bot.events import (
     VideoMuted,
     VideoUnmuted,
 )
+from meeta_bot.reading import lanes, narration
 from tests.postgres.samples import (
     BEGAN_MS,
     MEETING,
@@ -61,7 +60,8 @@ from tests.postgres.samples import (
     seal_all,
     started,
 )
-from tests.postgres.tables import empty, fetch, write
+from tests.postgres.tables import empty, write
+from tests.stack.postgres import fetch
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "queries.md"
 QUERIES = re.findall(r"^## \d+\. (.+?)$.*?^```sql\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL)

@@ -6,8 +6,8 @@ import asyncio
 
 import aiohttp
 
-from scripts.bench.crowd import DOMAIN, Guest
 from tests.stack.client import Stack
+from tests.stack.crowd import DOMAIN, Guest
 
 TIMEOUT = 60.0  # seconds; bounds a wait, measures nothing
 ROOM = f"revolving-door@muc.{DOMAIN}"

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from meeta_bot.capture.normalize import Message, State, normalize
 from meeta_bot.events import Event
-from meeta_bot.normalize import Message, State, normalize
 
 FOLDER = Path(__file__).parent
 DEPLOYMENT = "https://meet.example.org"

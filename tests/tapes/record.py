@@ -16,16 +16,16 @@ from typing import Any
 import msgspec
 
 from meeta_bot import room_address, settings
-from meeta_bot.browser import Chromium
-from meeta_bot.capture_log import CaptureLog
+from meeta_bot.capture.browser.chromium import Chromium
+from meeta_bot.capture.browser.seats import Pages
+from meeta_bot.capture.log import CaptureLog
+from meeta_bot.capture.normalize import Message
+from meeta_bot.capture.recorder import Recorder
+from meeta_bot.capture.spool import Spool
 from meeta_bot.clock import Clock, SystemClock
 from meeta_bot.events import EndReason, Event
-from meeta_bot.normalize import Message
-from meeta_bot.pages import Pages
-from meeta_bot.recorder import Recorder
 from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
-from meeta_bot.spool import Spool
 from tests import tapes
 from tests.stack.client import Stack
 from tests.stack.participant import ParticipantBrowser

@@ -6,11 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from meeta_bot import chain
-from meeta_bot.events import CaptureError, Event, Payload, SealedEvent
-from meeta_bot.normalize import Message, State
+from meeta_bot.capture.normalize import Message, State
+from meeta_bot.capture.spool import Append
+from meeta_bot.events import CaptureError, Event, Payload, SealedEvent, chain
 from meeta_bot.settings import Settings, load
-from meeta_bot.spool import Append
 
 CAPTURE = "01932c5e-8f00-7000-8000-00000000000a"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from meeta_bot.capture.normalize import Message, State, normalize
 from meeta_bot.events import CaptureGap, Event
-from meeta_bot.normalize import Message, State, normalize
 from tests.unit.builders import CAPTURE, state
 
 START = 1_700_000_000_000

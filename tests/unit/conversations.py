@@ -10,8 +10,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from meeta_bot.capture.normalize import Message, known_origins
 from meeta_bot.events import GapCause, Lost
-from meeta_bot.normalize import Message, known_origins
 from tests.unit.capture import BOT, JIBRI, JIGASI, START, TRANSCRIBER
 
 ENDPOINTS = ["alice", "bob", "transcriber", BOT]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from meeta_bot.capture.spool import Append, OpenCapture, Spool
+from meeta_bot.capture.spool.witness import SLOT_BYTES, Head
 from meeta_bot.errors import SpoolError, SpoolFull
 from meeta_bot.events import CaptureError, SealedEvent
-from meeta_bot.spool import Append, OpenCapture, Spool
-from meeta_bot.spool.heads import SLOT_BYTES, Head
 from tests.unit.builders import append, event, settings
 
 DATABASE = "events.sqlite3"

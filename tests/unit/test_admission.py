@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meeta_bot import events
-from meeta_bot.admission import verdict
+from meeta_bot.capture.admission import verdict
 from meeta_bot.events import EndReason, Payload
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from playwright.async_api import CDPSession
 from playwright.async_api import Error as PlaywrightError
 
-from meeta_bot.bridge import (
+from meeta_bot.capture.browser.bridge import (
     BINDING,
     Channel,
     PageBatch,

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from meeta_bot.capture_log import CaptureLog, end_cut_captures
+from meeta_bot.capture.log import CaptureLog, end_cut_captures
+from meeta_bot.capture.normalize import Message
+from meeta_bot.capture.spool import Spool
 from meeta_bot.errors import SpoolFull
-from meeta_bot.normalize import Message
-from meeta_bot.spool import Spool
 from tests.unit.builders import CAPTURE, settings, state
 from tests.unit.spool_faults import as_a_kill_leaves_it, fill_up
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meeta_bot import chain
-from meeta_bot.events import CaptureError, SealedEvent, Unknown
+from meeta_bot.events import CaptureError, SealedEvent, Unknown, chain
+from meeta_bot.limits import LARGEST_NUMBER
 from tests.unit.builders import broken_links, event, sealed
 
 # Also what no JSON text can hold: NUL, lone surrogates, NaN and infinities.
@@ -47,7 +47,7 @@ def test_the_canonical_form_holds_nothing_that_postgresql_refuses(value: Any) ->
     assert "\x00" not in text
     for number in numbers_in(json.loads(text)):
         assert math.isfinite(number)
-        assert abs(number) <= chain.LARGEST_NUMBER
+        assert abs(number) <= LARGEST_NUMBER
 
 
 def numbers_in(value: Any) -> list[float]:

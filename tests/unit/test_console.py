@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from meeta_bot.cli import console
 from meeta_bot.errors import MeetaError, UsageError
+from meeta_bot.text import safe_name
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=200)
 HARMLESS = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -45,15 +46,15 @@ HARMLESS = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     ids=range(20),
 )
 def test_names_of_others_are_shown_in_one_harmless_line(given_name: str | None, shown: str) -> None:
-    assert console.safe_name(given_name) == shown
+    assert safe_name(given_name) == shown
 
 
 @given(ANY_TEXT)
 def test_no_text_can_control_a_terminal_or_grow_endless(text: str) -> None:
-    shown = console.safe_name(text)
+    shown = safe_name(text)
     assert not {unicodedata.category(char) for char in shown} & HARMLESS
     assert len(shown) <= 60
-    assert console.safe_name(shown) == shown
+    assert safe_name(shown) == shown
 
 
 @given(ANY_TEXT)

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from meeta_bot import doctor, room_address, settings
+from meeta_bot.capture.browser.probe_page import Connected, Document, Seen
+from meeta_bot.capture.spool import Spool
+from meeta_bot.capture.spool.directory import spool_root
 from meeta_bot.doctor import NOT_CHECKED, Check, Examination, Finding, Result, Status, capabilities, deployment, machine
 from meeta_bot.doctor.checks import failed, note, ok, warning
-from meeta_bot.doctor.page import Connected, Document, Seen
 from meeta_bot.errors import DatabaseUnreachable
 from meeta_bot.room_address import RoomAddress
-from meeta_bot.spool import Spool
-from meeta_bot.worker import spool_root
 from tests.unit import builders
 
 CHECKS = {check.name: check for check in (*doctor.HERE, *doctor.DEPLOYMENT)}

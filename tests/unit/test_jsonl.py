@@ -29,12 +29,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from meeta_bot import chain, jsonl
+from meeta_bot.delivery import jsonl
+from meeta_bot.delivery.jsonl import JsonLinesSink, JsonLinesStream
+from meeta_bot.delivery.sink import Delivery, SinkGone, SinkUnavailable
 from meeta_bot.errors import UsageError
-from meeta_bot.events import ChatMessage, Event, SealedEvent, json_schema
-from meeta_bot.jsonl import JsonLinesSink, JsonLinesStream
-from meeta_bot.rows import chained_document, event_document, json_line, milliseconds, sealed_row
-from meeta_bot.sinks import Delivery, SinkGone, SinkUnavailable
+from meeta_bot.events import ChatMessage, Event, SealedEvent, chain, json_schema
+from meeta_bot.events.document import chained_document, event_document, json_line, sealed_row
+from meeta_bot.text import clean_text
+from meeta_bot.timestamps import milliseconds
 from tests.postgres.samples import arbitrary_events
 from tests.unit.builders import CAPTURE, event, sealed, settings
 
@@ -139,7 +141,7 @@ def test_a_changed_line_breaks_the_recomputed_chain() -> None:
 async def test_whatever_is_said_is_one_line(path: Path, text: str) -> None:
     said = event(1, ChatMessage(text=text))
     assert await write(path, sealed([said])) == [Delivery(1, 0, 0)]
-    assert [line["payload"]["text"] for line in lines(path)] == [chain.clean_text(text)]
+    assert [line["payload"]["text"] for line in lines(path)] == [clean_text(text)]
 
 
 async def test_a_line_that_is_too_long_leaves_one_in_its_place(path: Path) -> None:
@@ -242,7 +244,7 @@ async def test_a_whole_last_line_without_newline_is_kept(path: Path) -> None:
 WRITE_UNTIL_KILLED = """
 import asyncio, sys
 from pathlib import Path
-from meeta_bot.jsonl import JsonLinesSink
+from meeta_bot.delivery.jsonl import JsonLinesSink
 from tests.unit.test_jsonl import events_until_killed, settings
 
 async def main():
@@ -480,7 +482,7 @@ def test_a_dash_is_standard_output_and_anything_else_a_file() -> None:
 
 def test_nothing_but_lines_goes_to_standard_output() -> None:
     program = (
-        "import asyncio; from meeta_bot import jsonl; from tests.unit.test_jsonl import capture, settings;"
+        "import asyncio; from meeta_bot.delivery import jsonl; from tests.unit.test_jsonl import capture, settings;"
         "asyncio.run(jsonl.sink_to('-', settings()).write(capture(3)))"
     )
     printed = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE).stdout
@@ -541,7 +543,7 @@ async def test_a_write_to_a_pipe_that_nobody_empties_can_be_cancelled_and_goes_o
 
 def test_a_process_ends_although_nobody_empties_its_standard_output() -> None:
     program = (
-        "import asyncio; from meeta_bot import jsonl; from tests.unit.test_jsonl import capture, settings;"
+        "import asyncio; from meeta_bot.delivery import jsonl; from tests.unit.test_jsonl import capture, settings;"
         "asyncio.run(asyncio.wait_for(jsonl.sink_to('-', settings()).write(capture(1000)), 0.05))"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from meeta_bot.lanes import Gap, Interval, gaps, lanes, merged, total_ms
+from meeta_bot.reading.lanes import Gap, Interval, gaps, lanes, merged, total_ms
 
 BEGAN_MS = 1_700_000_000_000
 

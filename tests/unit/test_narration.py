@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from meeta_bot.cli import narration
 from meeta_bot.events import GapCause, Lost
-from meeta_bot.lanes import Gap
+from meeta_bot.reading import narration
+from meeta_bot.reading.lanes import Gap
 
 
 def say(event_type: str, **payload: Any) -> str:

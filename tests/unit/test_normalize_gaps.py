@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from meeta_bot import events
+from meeta_bot.capture.normalize import Message, normalize
 from meeta_bot.events import CaptureGap, GapCause, Lost, Unknown
-from meeta_bot.normalize import Message, normalize
 from tests.unit.capture import START, Capture, gaps, only, types
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from meeta_bot import events
+from meeta_bot.capture.normalize.meeting import meeting_id
 from meeta_bot.events import EndReason, Event, MeetingBasis, Unknown
-from meeta_bot.normalize.meeting import meeting_id
 from tests.unit.capture import BOT, JIBRI, JIGASI, START, Capture, only, participant, told, types
 
 DEPLOYMENT, ROOM = "https://meet.example.org", "standup"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from meeta_bot import events
+from meeta_bot.capture.normalize.state import SETTLE_MS
 from meeta_bot.events import Unknown
-from meeta_bot.normalize.state import SETTLE_MS
 from tests.unit.capture import START, Capture, only, participant
 
 

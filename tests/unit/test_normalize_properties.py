@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from meeta_bot import events
+from meeta_bot.capture.normalize import Message, State, known_origins, normalize
 from meeta_bot.events import Event
-from meeta_bot.normalize import Message, State, known_origins, normalize
 from tests import tapes
 from tests.unit.builders import CAPTURE, sealed, state
 from tests.unit.capture import BOT, START, Capture

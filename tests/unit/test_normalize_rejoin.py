@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from meeta_bot import events
+from meeta_bot.capture.normalize.state import CHAT_IDS_LIMIT, FORMER_IDS_LIMIT, PROPERTIES_LIMIT, SETTLE_MS
 from meeta_bot.events import Event, LeftCause, MeetingBasis
-from meeta_bot.normalize.state import CHAT_IDS_LIMIT, FORMER_IDS_LIMIT, PROPERTIES_LIMIT, SETTLE_MS
 from tests.unit.capture import BOT, JIBRI, START, TRANSCRIBER, Capture, gaps, inferred, only, participant, types
 
 AGAIN = "b1b1b1b1"  # the bot's endpoint id in its second stay

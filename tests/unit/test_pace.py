@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from meeta_bot import settings
-from meeta_bot.pace import JoinPace
+from meeta_bot.capture.pace import JoinPace
 
 
 async def test_no_more_than_so_many_are_on_their_way_at_once() -> None:

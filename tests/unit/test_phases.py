@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from meeta_bot.capture.phases import ANYWHERE, TABLE, Phase, diagram
 from meeta_bot.events import EndReason
-from meeta_bot.phases import ANYWHERE, TABLE, Phase, diagram
 from meeta_bot.settings import Settings
 
 ARCHITECTURE = Path(__file__).parents[2] / "ARCHITECTURE.md"

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from meeta_bot import room_address
+from meeta_bot.capture.phases import Phase
 from meeta_bot.cli.progress import Progress
-from meeta_bot.phases import Phase
 from meeta_bot.worker import Worker
 
 NAMES = ["\x1b[2J\x1b]0;t\x07", "[/nope]", "C1\x9b31m", "\u202eadA", "a\nb", "Z" + "\u0301" * 500, "x" * 100_000]

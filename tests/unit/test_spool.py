@@ -17,12 +17,11 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from meeta_bot import chain
-from meeta_bot import spool as spools
+from meeta_bot.capture import spool as spools
+from meeta_bot.capture.normalize import State
+from meeta_bot.capture.spool import Position, Reader, Spool
 from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
-from meeta_bot.events import CaptureError, SealedEvent, Unknown
-from meeta_bot.normalize import State
-from meeta_bot.spool import Position, Reader, Spool
+from meeta_bot.events import CaptureError, SealedEvent, Unknown, chain
 from tests.unit.builders import append, broken_links, event, sealed, settings, state
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,7 +31,7 @@ APPENDER = """
 import asyncio, sys
 from pathlib import Path
 from tests.unit.builders import append, settings
-from meeta_bot.spool import Spool
+from meeta_bot.capture.spool import Spool
 
 async def main():
     spool = Spool(Path(sys.argv[1]), settings(spool_group_appends=int(sys.argv[2])))

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from meeta_bot import chain
-from meeta_bot import spool as spools
+from meeta_bot.capture import spool as spools
+from meeta_bot.capture.normalize.state import Counts
+from meeta_bot.capture.spool import Position, Spool
+from meeta_bot.capture.spool.file import Block, pack
+from meeta_bot.capture.spool.repair import inspection
 from meeta_bot.errors import SpoolError, SpoolUnusable
-from meeta_bot.events import SealedEvent
-from meeta_bot.normalize.state import Counts
-from meeta_bot.spool import Position, Spool, inspection
-from meeta_bot.spool.file import Block, pack
+from meeta_bot.events import SealedEvent, chain
 from tests.unit.builders import append, broken_links, event, sealed, settings, state
 from tests.unit.spool_faults import DATABASE, LOG, as_a_kill_leaves_it, flip, found_in, without_counts
 

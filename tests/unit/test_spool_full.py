@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from meeta_bot.capture.spool import Spool
+from meeta_bot.capture.spool import directory as spool_place
 from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
-from meeta_bot.spool import Spool
-from meeta_bot.spool import place as spool_place
 from tests.unit.builders import append, settings
 from tests.unit.spool_faults import DATABASE, LOG, big, fill_up, found_in
 
@@ -30,7 +30,7 @@ FILLER = """
 import asyncio, resource, sys
 from pathlib import Path
 from meeta_bot.errors import SpoolFull
-from meeta_bot.spool import Spool
+from meeta_bot.capture.spool import Spool
 from tests.unit.builders import append, settings
 from tests.unit.spool_faults import big, fill_up, found_in
 

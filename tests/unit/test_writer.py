@@ -11,11 +11,11 @@ import pytest
 import structlog
 import structlog.testing
 
+from meeta_bot.capture.spool import Spool
+from meeta_bot.delivery.sink import Delivery, SinkGone, SinkUnavailable
+from meeta_bot.delivery.writer import Writer
 from meeta_bot.errors import DatabaseNotMigrated, DatabaseUnreachable
 from meeta_bot.events import SealedEvent
-from meeta_bot.sinks import Delivery, SinkGone, SinkUnavailable
-from meeta_bot.spool import Spool
-from meeta_bot.writer import Writer
 from tests.unit.builders import append, settings
 
 QUICK: dict[str, Any] = {"database_retry_initial": 0.001, "database_retry_max": 0.004, "writer_linger": 0}

@@ -1,0 +1,299 @@
+"""The bot's own way into the conference: signalling, admission, media path, bridge channel, statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from meeta_bot import events
+from meeta_bot.capture.normalize import gaps, rejoin
+from meeta_bot.capture.normalize.arguments import Number, Whole, argument, endpoint_of, event, optional_text, text
+from meeta_bot.capture.normalize.meeting import end_meeting, identified_by
+from meeta_bot.capture.normalize.state import (
+    BRIDGE_LOOK_MS,
+    Message,
+    State,
+    elapsed_ms,
+    has_settled,
+    updated,
+    with_participant,
+)
+from meeta_bot.capture.normalize.transcription import ASYNC_PROPERTY, async_property
+from meeta_bot.events import Event, GapCause, MeetingBasis
+from meeta_bot.limits import LARGEST_NUMBER
+
+MEMBERS_ONLY = "conference.connectionError.membersOnly"
+ACCESS_DENIED = "conference.connectionError.accessDenied"
+DESTROYED = "conference.destroyed"
+
+
+class _Self(msgspec.Struct):
+    endpoint_id: str
+    role: str | None = None
+    roster_size: Whole = 0
+
+
+class _Statistics(msgspec.Struct, rename="camel"):
+    connection_quality: Number | None = None
+    packet_loss: dict[str, Any] | None = None
+    bitrate: dict[str, Any] | None = None
+    jvb_rtt: Number | None = msgspec.field(default=None, name="jvbRTT")
+
+
+def joined(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONFERENCE_JOINED(); the hook adds who we are."""
+    own = msgspec.convert(argument(message, 0), _Self)
+    # The library counts the bot's own ghosts, too.
+    roster_size = len(state.participants) if state.former_ids else own.roster_size
+    payload = events.ConferenceJoined(room=state.room, role=own.role, roster_size=roster_size)
+    is_first = state.joined_ms is None
+    meeting = state.meeting
+    if not state.people and meeting.empty_since_ms is None:
+        meeting = updated(meeting, empty_since_at=message.wall_ms, empty_since_ms=message.monotonic_ms)
+    state = updated(
+        state,
+        own_endpoint_id=own.endpoint_id,
+        in_conference=True,
+        joined_ms=message.monotonic_ms,
+        leaving=False,
+        meeting=meeting,
+        former_ids=[former for former in state.former_ids if former != own.endpoint_id],
+    )
+    found = [event(message, payload, own.endpoint_id)]
+    # Until the server tells more, the meeting is what this capture sees.
+    basis, key = MeetingBasis.CAPTURE, state.capture_id
+    if state.schedule_key is not None:
+        basis, key = MeetingBasis.SCHEDULE, state.schedule_key
+    state, identified = identified_by(state, message, basis, key)
+    return state, [*found, *identified, *(gaps.late_join(state, message) if is_first else [])]
+
+
+def left(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONFERENCE_LEFT(); when the bot did not want to, the room is lost."""
+    found = [event(message, events.ConferenceLeft(), state.own_endpoint_id)]
+    if state.in_conference and not state.leaving:
+        state = gaps.room_lost(state, message, GapCause.REJOINED, "the bot was out of the room unasked")
+        return rejoin.away(state), found
+    return updated(state, in_conference=False, leaving=state.leaving or state.comparison is None), found
+
+
+def failed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONFERENCE_FAILED(error, …): refused, in the lobby, or thrown out."""
+    error = text(message, 0)
+    if error == MEMBERS_ONLY:
+        waiting = events.CaptureLobbyWaiting(waiting_for_host=argument(message, 2) is True)
+        if not state.in_conference:
+            state = gaps.room_lost(state, message, GapCause.NOT_ADMITTED, "from the refusal of the room")
+        return state, [event(message, waiting)]
+    if error == ACCESS_DENIED:
+        return state, [event(message, events.CaptureLobbyDenied())]
+    found = [event(message, events.ConferenceFailed(error=error, details=message.args[1:]))]
+    if error == DESTROYED:
+        state, ended = end_meeting(state, message, "destroyed")
+        state = updated(state, leaving=True, in_conference=False)
+        found += ended
+    return state, found
+
+
+def conference_error(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONFERENCE_ERROR(error, message)."""
+    payload = events.ConferenceError(error=text(message, 0), message=optional_text(argument(message, 1)))
+    return state, [event(message, payload)]
+
+
+def kicked(state: State, message: Message) -> tuple[State, list[Event]]:
+    """KICKED(actor, reason, isReplaced); everybody's USER_LEFT follows and means nothing."""
+    payload = events.CaptureKicked(
+        actor_endpoint_id=endpoint_of(argument(message, 0)),
+        reason=optional_text(argument(message, 1)),
+        is_replaced=argument(message, 2) is True,
+    )
+    after = updated(state, leaving=True, in_conference=False)
+    return after, [event(message, payload, state.own_endpoint_id)]
+
+
+def join_in_progress(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONFERENCE_JOIN_IN_PROGRESS()."""
+    return state, [event(message, events.CaptureJoinInProgress())]
+
+
+def properties_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """PROPERTIES_CHANGED({name: value}), from the presence of the conference focus."""
+    given = argument(message, 0)
+    fields = given if isinstance(given, dict) else {}
+    properties = {name: value if isinstance(value, str) else str(value) for name, value in fields.items()}
+    names = properties.keys() | state.properties.keys()
+    changed = sorted(name for name in names if properties.get(name) != state.properties.get(name))
+    if not changed:
+        return state, []
+    payload = events.ConferencePropertiesChanged(properties=properties, changed=changed)
+    found = [event(message, payload, initial=not state.properties)]
+    state, transcription = async_property(state, message, properties.get(ASYNC_PROPERTY))
+    return updated(state, properties=properties), found + transcription
+
+
+def p2p_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """P2P_STATUS(JitsiConference, p2p)."""
+    return state, [event(message, events.ConferenceP2pChanged(p2p=argument(message, 1) is True))]
+
+
+def lobby_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """MEMBERS_ONLY_CHANGED(enabled), from the room's configuration."""
+    enabled = argument(message, 0) is True
+    if enabled == state.lobby:
+        return state, []
+    payload = events.LobbyEnabled() if enabled else events.LobbyDisabled()
+    return updated(state, lobby=enabled), [event(message, payload, initial=not has_settled(state, message))]
+
+
+def sender_limit_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """AUDIO_UNMUTE_PERMISSIONS_CHANGED(reached) and VIDEO_…: how many may send, from the focus's properties."""
+    media = "audio" if message.origin.startswith("conference.audio") else "video"
+    reached = argument(message, 0) is True
+    if reached == (media in state.limits_reached):
+        return state, []
+    rest = [other for other in state.limits_reached if other != media]
+    after = updated(state, limits_reached=[*rest, media] if reached else rest)
+    payload = events.MediaSenderLimitChanged(media=media, limit_reached=reached)
+    return after, [event(message, payload, initial=not state.in_conference)]
+
+
+def signalling_established(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_ESTABLISHED(…) of the connection."""
+    return state, [event(message, events.ConnectionEstablished())]
+
+
+def signalling_closed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_DISCONNECTED(message)."""
+    return state, [event(message, events.ConnectionDisconnected(message=optional_text(argument(message, 0))))]
+
+
+def signalling_failed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_FAILED(error, message, …); the hook keeps the login data in the page."""
+    payload = events.ConnectionFailed(error=text(message, 0), message=optional_text(argument(message, 1)))
+    return state, [event(message, payload)]
+
+
+def token_expired(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_TOKEN_EXPIRED(), when the session could be resumed but for the token."""
+    return state, [event(message, events.ConnectionTokenExpired())]
+
+
+def media_connected(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_ESTABLISHED() of the conference: ICE."""
+    return state, [event(message, events.MediaConnected())]
+
+
+def interrupted(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_INTERRUPTED(); repeated after a change of the media path."""
+    if state.interrupted_ms is not None:
+        return state, []
+    after = updated(state, interrupted_ms=message.monotonic_ms)
+    return after, [event(message, events.ConnectionInterrupted())]
+
+
+def restored(state: State, message: Message) -> tuple[State, list[Event]]:
+    """CONNECTION_RESTORED(); also comes without an interruption, and is no news then."""
+    if state.interrupted_ms is None:
+        return state, []
+    down_ms = elapsed_ms(message, state.interrupted_ms)
+    return updated(state, interrupted_ms=None), [event(message, events.ConnectionRestored(down_ms=down_ms))]
+
+
+def bridge_channel_opened(state: State, message: Message) -> tuple[State, list[Event]]:
+    """DATA_CHANNEL_OPENED(), or the hook saw that it is open; the bridge repeats the dominant speaker next."""
+    if state.bridge_open and message.origin.startswith("hook."):
+        return state, []
+    if state.bridge_open and state.people:  # anew: it broke for less time than the hook takes to look again
+        state = gaps.bridge_lost(state, message, "from the hook's last look at the channel", BRIDGE_LOOK_MS)
+    state, found = gaps.bridge_seen(state, message)
+    after = updated(state, bridge_open=True, bridge_opened_ms=message.monotonic_ms)
+    return after, [*found, event(message, events.BridgeChannelOpened())]
+
+
+def bridge_channel_closed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """DATA_CHANNEL_CLOSED({code, reason}), or the hook saw that it is closed; without people nothing is lost by it."""
+    if state.bridge_open is False or (state.bridge_open is None and message.origin.startswith("hook.")):
+        return state, []
+    given = argument(message, 0)
+    details = given if isinstance(given, dict) else {}
+    code = details.get("code")
+    known_code = code if type(code) is int and 0 <= code <= LARGEST_NUMBER else None
+    payload = events.BridgeChannelClosed(code=known_code, reason=optional_text(details.get("reason")))
+    if state.bridge_open and state.people and not state.leaving:
+        state = gaps.bridge_lost(state, message)
+    return updated(state, bridge_open=False, bridge_opened_ms=None), [event(message, payload)]
+
+
+def remote_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
+    """REMOTE_STATS_UPDATED(id, statistics); None: sampled away."""
+    endpoint_id = text(message, 0)
+    given = msgspec.convert(argument(message, 1), _Statistics)
+    participant = state.participants.get(endpoint_id)
+    if participant is None:
+        return state, []
+    if not state.telemetry or _too_soon(state, message, participant.statistics_ms):
+        return None
+    after = with_participant(state, updated(participant, statistics_ms=message.monotonic_ms))
+    return after, [event(message, _statistics(given), endpoint_id)]
+
+
+def own_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
+    """LOCAL_STATS_UPDATED(statistics); None: sampled away."""
+    given = msgspec.convert(argument(message, 0), _Statistics)
+    if not state.telemetry or _too_soon(state, message, state.own_statistics_ms):
+        return None
+    return updated(state, own_statistics_ms=message.monotonic_ms), [event(message, _statistics(given))]
+
+
+def _too_soon(state: State, message: Message, last_ms: int | None) -> bool:
+    return last_ms is not None and message.monotonic_ms - last_ms < state.statistics_interval_ms
+
+
+def _statistics(given: _Statistics) -> events.ConnectionStatsUpdated:
+    return events.ConnectionStatsUpdated(
+        connection_quality=given.connection_quality,
+        packet_loss=_numbers(given.packet_loss),
+        bitrate=_numbers(given.bitrate),
+        jvb_rtt=given.jvb_rtt,
+    )
+
+
+def _numbers(values: dict[str, Any] | None) -> dict[str, float]:
+    """The numbers among `values`, which come from JSON: exact types are enough, and leave booleans out."""
+    if not values:
+        return {}
+    return {
+        name: value
+        for name, value in values.items()
+        if (type(value) is int or type(value) is float) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER
+    }
+
+
+RULES = {
+    "conference.joined": joined,
+    "conference.left": left,
+    "conference.failed": failed,
+    "conference.error": conference_error,
+    "conference.kicked": kicked,
+    "conference.join_in_progress": join_in_progress,
+    "conference.propertiesChanged": properties_changed,
+    "conference.p2pStatus": p2p_changed,
+    "conference.membersOnlyChanged": lobby_changed,
+    "conference.audio_unmute_permissions_changed": sender_limit_changed,
+    "conference.video_unmute_permissions_changed": sender_limit_changed,
+    "connection.connectionEstablished": signalling_established,
+    "connection.connectionDisconnected": signalling_closed,
+    "connection.connectionFailed": signalling_failed,
+    "connection.token_expired": token_expired,
+    "conference.connectionEstablished": media_connected,
+    "conference.connectionInterrupted": interrupted,
+    "conference.connectionRestored": restored,
+    "conference.dataChannelOpened": bridge_channel_opened,
+    "conference.dataChannelClosed": bridge_channel_closed,
+    "hook.bridge_opened": bridge_channel_opened,
+    "hook.bridge_closed": bridge_channel_closed,
+    "cq.remote_stats_updated": remote_statistics,
+    "cq.local_stats_updated": own_statistics,
+}

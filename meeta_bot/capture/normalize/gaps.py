@@ -1,0 +1,321 @@
+"""What could not be seen, from when to when, and how that is known: every such interval becomes a ``capture.gap``.
+
+The state says what is out of view now: the whole room, or only what the bridge tells. The earliest beginning stays
+when a second cause comes. Whatever is still out of view when the capture ends has its gap before the last event.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from meeta_bot import events
+from meeta_bot.capture.normalize.arguments import Ago, Malformed, Whole, argument, event
+from meeta_bot.capture.normalize.state import Blind, Message, Standstill, State, elapsed_ms, updated
+from meeta_bot.events import CaptureGap, Event, GapCause, Lost
+from meeta_bot.limits import LARGEST_NUMBER
+
+# Page and process may both tell that they stood still, each as exactly as its timers: every 5 s, every second.
+STANDSTILL_TOLERANCE_MS = 6000
+
+
+class _Told(msgspec.Struct, kw_only=True):
+    """A gap whose both ends are known: as wall clock, or as how long ago they were."""
+
+    cause: GapCause
+    lost: Lost
+    from_at: Whole | None = None
+    to_at: Whole | None = None
+    ago_ms: Ago | None = None
+    until_ago_ms: Ago | None = None
+    evidence: str | None = None
+    missed: Whole | None = None
+
+
+class _Overflow(msgspec.Struct):
+    missed: Whole
+    from_at: Whole
+    to_at: Whole
+
+
+class _Damage(msgspec.Struct):
+    missed: Whole
+    evidence: str
+    ago_ms: Ago = 0
+
+
+class _Standstill(msgspec.Struct):
+    ms: Ago
+    lost: Lost
+    evidence: str | None = None
+
+
+class _Slept(msgspec.Struct):
+    from_at: Whole
+    to_at: Whole
+    ms: Ago
+
+
+class _SignallingLost(msgspec.Struct):
+    evidence: str
+    ago_ms: Ago = 0
+
+
+# --- what is out of view now --------------------------------------------------------------------------------------
+
+
+def room_lost(state: State, message: Message, cause: GapCause, evidence: str | None, ago_ms: float = 0) -> State:
+    """The room is out of view since `ago_ms` before `message`, or since earlier if it already was."""
+    blind = _since(message, cause, Lost.EVERYTHING, evidence, ago_ms)
+    if state.blind is not None and state.blind.from_ms <= blind.from_ms:
+        return state
+    return updated(state, blind=blind)
+
+
+def room_seen(state: State, message: Message, until: str) -> tuple[State, list[Event]]:
+    """The room is in view again. A loss of the bridge channel is told up to where it lay within the loss of all."""
+    blind, bridge = state.blind, state.bridge_blind
+    if blind is None:
+        return state, []
+    found = []
+    if bridge is not None and bridge.from_ms < blind.from_ms:
+        end = Message(message.origin, message.args, blind.from_at, blind.from_ms)
+        found.append(event(message, _gap(bridge, end, "the loss of the whole room")))
+    found.append(event(message, _gap(blind, message, until)))
+    return updated(state, blind=None, bridge_blind=None), found
+
+
+def bridge_lost(
+    state: State, message: Message, evidence: str = "from the closing of the channel", ago_ms: float = 0
+) -> State:
+    """What the bridge tells is not heard; nothing to add where the whole room was lost with its stay."""
+    if state.bridge_blind is not None or (state.blind is not None and not state.in_conference):
+        return state
+    blind = _since(message, GapCause.BRIDGE_CHANNEL_CLOSED, Lost.BRIDGE_ONLY, evidence, ago_ms)
+    return updated(state, bridge_blind=blind)
+
+
+def bridge_seen(state: State, message: Message, until: str = "the channel was open again") -> tuple[State, list[Event]]:
+    """The bridge is heard again."""
+    if state.bridge_blind is None:
+        return state, []
+    found = event(message, _gap(state.bridge_blind, message, until))
+    return updated(state, bridge_blind=None), [found]
+
+
+def closed(state: State, message: Message, until: str) -> tuple[State, list[Event]]:
+    """Nothing more will be seen: the gaps of all that is out of view."""
+    state, room = room_seen(state, message, until)
+    state, bridge = bridge_seen(state, message, until)
+    return state, [*room, *bridge]
+
+
+def late_join(state: State, message: Message) -> list[Event]:
+    """The gap from the room's creation to the bot's coming, once both are known and somebody was there before."""
+    created_at, joined_ms = state.meeting.created_at, state.joined_ms
+    is_first_stay = not state.former_ids and state.comparison is None
+    if created_at is None or joined_ms is None or not is_first_stay or not state.meeting.people_were_here:
+        return []
+    joined_at = message.wall_ms - (message.monotonic_ms - joined_ms)
+    if created_at >= joined_at:
+        return []
+    payload = _bounded(
+        GapCause.LATE_JOIN,
+        Lost.EVERYTHING,
+        began=(created_at, joined_ms - (joined_at - created_at)),
+        ended=(joined_at, joined_ms),
+        evidence="from the room's creation, by the server's clock; until the bot was in the room",
+    )
+    return [event(message, payload)]
+
+
+def _since(message: Message, cause: GapCause, lost: Lost, evidence: str | None, ago_ms: float = 0) -> Blind:
+    ago = int(ago_ms)
+    return Blind(
+        cause=cause, lost=lost, from_at=message.wall_ms - ago, from_ms=message.monotonic_ms - ago, evidence=evidence
+    )
+
+
+def _gap(blind: Blind, end: Message, until: str) -> CaptureGap:
+    evidence = f"until {until}" if blind.evidence is None else f"{blind.evidence}; until {until}"
+    return _bounded(
+        blind.cause,
+        blind.lost,
+        began=(blind.from_at, blind.from_ms),
+        ended=(end.wall_ms, max(end.monotonic_ms, blind.from_ms)),
+        evidence=evidence,
+    )
+
+
+def _bounded(
+    cause: GapCause,
+    lost: Lost,
+    *,
+    began: tuple[int, int],
+    ended: tuple[int, int],
+    evidence: str | None,
+    missed: int | None = None,
+) -> CaptureGap:
+    """A gap between two moments, each by wall clock and by the monotonic one. The latter knows how long it was."""
+    from_at, from_ms = began
+    to_at, to_ms = ended
+    from_ms = min(from_ms, to_ms)
+    if from_at > to_at:  # the wall clock was set back in between
+        from_at = to_at - (to_ms - from_ms)
+    from_at, to_at, from_ms, to_ms = (
+        max(-LARGEST_NUMBER, min(LARGEST_NUMBER, value)) for value in (from_at, to_at, from_ms, to_ms)
+    )
+    return CaptureGap(
+        cause=cause,
+        lost=lost,
+        from_at=from_at,
+        to_at=to_at,
+        evidence=evidence,
+        missed=missed,
+        from_ms=from_ms,
+        to_ms=to_ms,
+    )
+
+
+# --- what is told --------------------------------------------------------------------------------------------------
+
+
+def signalling_lost(state: State, message: Message) -> tuple[State, list[Event]]:
+    """``hook.signalling_lost({ago_ms, evidence})``: nothing comes from the server any more; told once."""
+    given = msgspec.convert(argument(message, 0), _SignallingLost)
+    if state.leaving or state.signalling_lost_ms is not None:
+        return state, []
+    since = _since(message, GapCause.SIGNALLING_LOST, Lost.EVERYTHING, None, given.ago_ms)
+    state = room_lost(
+        state,
+        message,
+        GapCause.SIGNALLING_LOST,
+        f"from the last word of the server, whose connection is {given.evidence}",
+        given.ago_ms,
+    )
+    payload = events.SignallingLost(since_at=since.from_at, evidence=given.evidence)
+    return updated(state, signalling_lost_ms=since.from_ms), [event(message, payload)]
+
+
+def signalling_back(state: State, message: Message) -> tuple[State, list[Event]]:
+    """``hook.signalling_back()``: the same session goes on, so what was sent meanwhile comes, only late."""
+    if state.signalling_lost_ms is None:
+        return state, []
+    restored = events.SignallingRestored(down_ms=elapsed_ms(message, state.signalling_lost_ms))
+    found = [event(message, restored)]
+    blind = state.blind
+    state = updated(state, signalling_lost_ms=None)
+    # Out of the room, only a new sight of it ends what was lost; in it, nothing but signalling can have been.
+    if blind is not None and state.in_conference:
+        late = updated(blind, cause=GapCause.SIGNALLING_RESUMED, lost=Lost.NOTHING)
+        found.append(event(message, _gap(late, message, "the session went on")))
+        state = updated(state, blind=None)
+    return state, found
+
+
+def overflow(state: State, message: Message) -> tuple[State, list[Event]]:
+    """``hook.overflow({missed, from_at, to_at})``: the page's buffer was full."""
+    given = msgspec.convert(argument(message, 0), _Overflow)
+    told = _Told(
+        cause=GapCause.PAGE_BUFFER_OVERFLOW,
+        lost=Lost.EVERYTHING,
+        from_at=given.from_at,
+        to_at=given.to_at,
+        evidence="counted by the page",
+        missed=given.missed,
+    )
+    return state, [event(message, _as_told(told, message))]
+
+
+def damaged(state: State, message: Message) -> tuple[State, list[Event]]:
+    """``recorder.damaged({missed, evidence, ago_ms})``: the spool lost what it had."""
+    given = msgspec.convert(argument(message, 0), _Damage)
+    told = _Told(
+        cause=GapCause.SPOOL_DAMAGED,
+        lost=Lost.EVERYTHING,
+        ago_ms=given.ago_ms,
+        evidence=given.evidence,
+        missed=given.missed,
+    )
+    return state, [event(message, _as_told(told, message))]
+
+
+def gap(state: State, message: Message) -> tuple[State, list[Event]]:
+    """``recorder.gap(fields of CaptureGap)``; ``ago_ms`` and ``until_ago_ms`` may take the place of its bounds."""
+    return state, [event(message, _as_told(msgspec.convert(argument(message, 0), _Told), message))]
+
+
+def _as_told(told: _Told, message: Message) -> CaptureGap:
+    if told.from_at is None and told.ago_ms is None:
+        raise Malformed("a gap without a beginning")
+    return _bounded(
+        told.cause,
+        told.lost,
+        began=_moment(message, told.from_at, told.ago_ms),
+        ended=_moment(message, told.to_at, told.until_ago_ms),
+        evidence=told.evidence,
+        missed=told.missed,
+    )
+
+
+def _moment(message: Message, at: int | None, ago_ms: float | None) -> tuple[int, int]:
+    """A moment given by wall clock or by how long before `message` it was, by both clocks; else that of `message`."""
+    if ago_ms is None and at is not None:
+        return at, message.monotonic_ms - (message.wall_ms - at)
+    ago = int(ago_ms or 0)
+    return message.wall_ms - ago, message.monotonic_ms - ago
+
+
+def stood_still(state: State, message: Message) -> tuple[State, list[Event]]:
+    """``recorder.stood_still({ms, suspended_ms, lost, evidence})``: the process got no time up to now."""
+    given = msgspec.convert(argument(message, 0), _Standstill)
+    began_at, began_ms = _moment(message, None, given.ms)
+    payload = _bounded(
+        GapCause.HOST_SUSPENDED,
+        given.lost,
+        began=(began_at, began_ms),
+        ended=(message.wall_ms, message.monotonic_ms),
+        evidence=given.evidence,
+    )
+    return _standstill(state, message, payload)
+
+
+def slept(state: State, message: Message) -> tuple[State, list[Event]]:
+    """``hook.slept({from_at, to_at, ms})``: the page got no time. If the recorder did, it was not the whole host."""
+    given = msgspec.convert(argument(message, 0), _Slept)
+    from_ms, to_ms, beat_ms = message.monotonic_ms - int(given.ms), message.monotonic_ms, state.heartbeat_ms
+    within = STANDSTILL_TOLERANCE_MS
+    page_only = beat_ms is not None and from_ms + within < beat_ms < to_ms - within
+    payload = _bounded(
+        GapCause.PAGE_HUNG if page_only else GapCause.HOST_SUSPENDED,
+        Lost.EVERYTHING if state.in_conference else Lost.NOTHING,
+        began=(given.from_at, from_ms),
+        ended=(given.to_at, to_ms),
+        evidence="the page's own timers stood still",
+    )
+    return _standstill(state, message, payload)
+
+
+def _standstill(state: State, message: Message, payload: CaptureGap) -> tuple[State, list[Event]]:
+    """Page and process tell of the same standstill: what lies within one that cost as much is not told again."""
+    from_ms, to_ms = payload.from_ms or 0, payload.to_ms or 0
+    told, now = state.stood_still, Standstill(from_ms, to_ms, payload.lost)
+    if told is not None and _is_within(now, told):
+        return state, []
+    return updated(state, stood_still=now), [event(message, payload)]
+
+
+def _is_within(now: Standstill, told: Standstill) -> bool:
+    costs_as_much = told.lost is Lost.EVERYTHING or now.lost is Lost.NOTHING
+    begins_within = told.from_ms - STANDSTILL_TOLERANCE_MS <= now.from_ms
+    return costs_as_much and begins_within and now.to_ms <= told.to_ms + STANDSTILL_TOLERANCE_MS
+
+
+RULES = {
+    "hook.signalling_lost": signalling_lost,
+    "hook.signalling_back": signalling_back,
+    "hook.overflow": overflow,
+    "hook.slept": slept,
+    "recorder.damaged": damaged,
+    "recorder.gap": gap,
+    "recorder.stood_still": stood_still,
+}

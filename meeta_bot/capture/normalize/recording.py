@@ -1,0 +1,95 @@
+"""Jitsi's own recordings and live streams (jibri): edges of each session's status."""
+
+from __future__ import annotations
+
+import msgspec
+
+from meeta_bot import events
+from meeta_bot.capture.normalize.arguments import RecorderSessionArgument, argument, event
+from meeta_bot.capture.normalize.state import Message, Recording, State, elapsed_ms, updated
+from meeta_bot.events import Event
+
+
+class _FocusPresence(msgspec.Struct):
+    session_id: str
+    status: str | None = None
+    initiator: str | None = None
+
+
+def recorder_state_changed(state: State, message: Message) -> tuple[State, list[Event]]:
+    """RECORDER_STATE_CHANGED(JibriSession); comes with each presence of the focus and of the recorder itself."""
+    session = msgspec.convert(argument(message, 0), RecorderSessionArgument)
+    key = session.id or ""
+    before = state.recordings.get(key) or Recording(status="none", mode=session.mode or "file")
+    after = _advanced(before, session, message)
+    found = _edges(key, before, after, session, message)
+    recordings = {**state.recordings, key: after}
+    if after.status == "off":
+        del recordings[key]
+    initial = not state.in_conference
+    return updated(state, recordings=recordings), [updated(item, initial=initial) for item in found]
+
+
+def focus_presence(state: State, message: Message) -> tuple[State, list[Event]]:
+    """The focus says who started a session or, once it is off, who stopped it; RECORDER_STATE_CHANGED came before."""
+    said = msgspec.convert(argument(message, 0), _FocusPresence)
+    known = state.recordings.get(said.session_id)
+    if known is None or said.initiator is None:
+        return state, []
+    if said.status == "off":
+        known = updated(known, terminator=said.initiator)
+    elif known.initiator is None:
+        known = updated(known, initiator=said.initiator, last_initiator=said.initiator)
+    return updated(state, recordings={**state.recordings, said.session_id: known}), []
+
+
+def _advanced(before: Recording, session: RecorderSessionArgument, message: Message) -> Recording:
+    status = session.status or before.status
+    starts = status == "on" and before.status != "on"
+    return updated(
+        before,
+        status=status,
+        mode=session.mode or before.mode,
+        initiator=before.initiator or session.initiator,
+        last_initiator=session.initiator or before.last_initiator,
+        started_ms=message.monotonic_ms if starts else before.started_ms,
+        failed=before.failed or session.error is not None,
+    )
+
+
+def _edges(
+    key: str, before: Recording, after: Recording, session: RecorderSessionArgument, message: Message
+) -> list[Event]:
+    found: list[events.Payload] = []
+    stream = after.mode == "stream"
+    if after.failed and not before.failed:
+        found.append(events.RecordingFailed(session_id=key, mode=after.mode, error=session.error or "error"))
+    if after.status == "pending" and before.status == "none":
+        found.append(events.RecordingPending(session_id=key, mode=after.mode))
+    if after.status == "on" and before.status != "on":
+        started = events.StreamStarted if stream else events.RecordingStarted
+        found.append(started(session_id=key, mode=after.mode, initiator_endpoint_id=after.initiator))
+    if after.status == "off" and before.status == "on":
+        stopped = events.StreamStopped if stream else events.RecordingStopped
+        found.append(
+            stopped(
+                session_id=key,
+                mode=after.mode,
+                terminator_endpoint_id=_terminator(after, session),
+                duration_ms=elapsed_ms(message, after.started_ms),
+            )
+        )
+    return [event(message, payload) for payload in found]
+
+
+def _terminator(recording: Recording, session: RecorderSessionArgument) -> str | None:
+    """Who stopped it. The focus sends the terminator as a changed initiator while the recorder still runs."""
+    if session.terminator or recording.terminator:
+        return session.terminator or recording.terminator
+    return recording.last_initiator if recording.last_initiator != recording.initiator else None
+
+
+RULES = {
+    "conference.recorderStateChanged": recorder_state_changed,
+    "presence.recording": focus_presence,
+}

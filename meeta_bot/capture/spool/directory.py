@@ -1,0 +1,103 @@
+"""Where a spool lies: its directory, whose lock it is, and whether the files that are open still lie there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from meeta_bot.capture.spool.file import NAME
+from meeta_bot.errors import SpoolBusy, SpoolError
+from meeta_bot.settings import Settings
+
+LOOK_AT_FILES_SECONDS = 0.2  # how often to see whether the files are still in place; the open ones hold all until then
+
+_FILES = (NAME, f"{NAME}-wal")
+
+
+class Place:
+    """The directory of a spool, owned until `close`."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make it if need be, and own it.
+
+        :raises SpoolBusy: another process owns it.
+        :raises SpoolError: it can't be written.
+        """
+        self.directory = directory
+        self._lock = _take_lock(directory)
+        self._files: list[tuple[int, int]] = []  # device and inode of those that are open
+        self._look_at = 0.0  # by the monotonic clock
+
+    def note_files(self) -> None:
+        """The database and its log that lie there now are those that are open.
+
+        :raises OSError: there are none.
+        """
+        self._files = self._identities()
+
+    def has_files(self, *, at_once: bool = False) -> bool:
+        """Do they still lie there? `at_once`: look, even if that was done a moment ago."""
+        now = time.monotonic()
+        if now < self._look_at and not at_once:
+            return True
+        try:
+            if self._identities() != self._files:
+                return False
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # nobody can tell; what is open can be written all the same
+        self._look_at = now + LOOK_AT_FILES_SECONDS
+        return True
+
+    def take_again(self) -> None:
+        """Own the directory that lies there now, which is made if there is none.
+
+        :raises SpoolBusy: it is another one, and another process owns that.
+        :raises SpoolError: it can't be written.
+        :raises OSError: it can't be made.
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = os.fstat(self._lock)
+        with contextlib.suppress(OSError):
+            if _identity(self.directory / "lock") == (held.st_dev, held.st_ino):
+                return
+        lock = _take_lock(self.directory)
+        os.close(self._lock)
+        self._lock = lock
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._lock)
+
+    def _identities(self) -> list[tuple[int, int]]:
+        return [_identity(self.directory / name) for name in _FILES]
+
+
+def _take_lock(directory: Path) -> int:
+    """The open file that holds the lock."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        hint = "name a directory that you may write to with MEETA_DATA_DIRECTORY"
+        raise SpoolError(f"Can't write the spool {directory}: {error.strerror}", hint=hint) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise SpoolBusy(f"The spool {directory} belongs to another process") from None
+    return lock
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = os.stat(path)  # noqa: PTH116 - a third of the time of Path.stat, before every commit
+    return found.st_dev, found.st_ino
+
+
+def spool_root(settings: Settings) -> Path:
+    """Where the spools of all processes with these settings lie."""
+    return settings.data_directory / "spool"

@@ -1,0 +1,238 @@
+"""Connections to PostgreSQL and what their errors mean, the same for those who write, read and migrate.
+
+Whatever goes wrong while connecting comes out as one tree of errors with one line and a hint, and never shows a
+password. A connection has bounded waits, no JIT (it costs more than it saves on short statements) and UTC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from typing import TypeAlias
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+from meeta_bot import logs
+from meeta_bot.database import sqlfiles
+from meeta_bot.errors import DatabaseError, DatabaseNewer, DatabaseNotMigrated, DatabaseUnreachable
+from meeta_bot.settings import APPLICATION, Settings
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # generic for type checkers only
+
+# Everything that asyncpg lets through when a server is away, in trouble or none at all.
+TROUBLE: tuple[type[Exception], ...] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    asyncio.TimeoutError,
+    asyncio.IncompleteReadError,
+)
+ServerError = asyncpg.PostgresError  # what a server that is there says
+UPGRADE_HINT = "run `meeta-bot db upgrade`"
+URL_HINT = "write postgresql://user@host:5432/database, and in a password %40 for @, %2F for /, %3F for ?, %23 for #"
+# What to do about an error of PostgreSQL, by the beginning of its SQLSTATE; the first that fits.
+_HINTS = {
+    "25006": "it is a standby or set to read-only: name the primary, or end default_transaction_read_only",
+    "28": "check user and password; PGPASSWORD and ~/.pgpass give a password as well",
+    "3D000": "create the database, or name another",
+    "3F000": UPGRADE_HINT,
+    "42501": "let the schema's owner grant this user what it needs, or use another user",
+    "42704": "take what PostgreSQL doesn't know out of the database URL",
+    "53100": "free space on the database server",
+    "53300": "end other connections, or allow more: max_connections, or the role's CONNECTION LIMIT",
+    "55P03": "somebody holds a lock: wait, or look for the session in pg_stat_activity",
+    "57014": "it took too long: look what keeps the server busy, or raise MEETA_DATABASE_STATEMENT_TIMEOUT",
+    "57P": "wait until the server has started, or name one that takes connections",
+}
+_FAULTS_OF_A_ROW = ("22", "23", "54")  # SQLSTATE: data exception, constraint violation, program limit exceeded
+_GONE = ("08", "57P")  # classes of SQLSTATE with which a server takes its leave
+_LARGEST_PORT = 65535
+DEFAULT_PLACE = "the default host"
+# Optional conditions of a query fold away only in a plan that is made for the values given.
+_READ_ONLY = {"default_transaction_read_only": "on", "plan_cache_mode": "force_custom_plan"}
+_GRACE = 5.0  # seconds that a server's own statement timeout gets before we give up on the server
+
+
+async def connect(
+    url: str,
+    settings: Settings,
+    *,
+    purpose: str,
+    statement_timeout: float | None = None,
+    read_only: bool = False,
+) -> Connection:
+    """A connection for `purpose`, which shows in pg_stat_activity.
+
+    `statement_timeout` (seconds, 0 is none) replaces that of the settings.
+
+    :raises DatabaseUnreachable: nothing answers, or it won't let us in; the hint says what to look at.
+    :raises DatabaseError: `url` is no address of a PostgreSQL.
+    """
+    timeout = settings.database_statement_timeout if statement_timeout is None else statement_timeout
+    lock_timeout = timeout or settings.database_statement_timeout
+    try:
+        _refuse_impossible_ports(url)
+        return await asyncpg.connect(
+            url,
+            timeout=settings.database_connect_timeout,
+            command_timeout=timeout + _GRACE if timeout else None,
+            server_settings={
+                "application_name": f"{APPLICATION} {purpose}",
+                "jit": "off",
+                "timezone": "UTC",
+                "statement_timeout": str(int(timeout * 1000)),
+                "lock_timeout": str(int(lock_timeout * 1000)),
+                "default_transaction_isolation": "read committed",
+                **(_READ_ONLY if read_only else {}),
+            },
+        )
+    except ssl.SSLError as error:  # a ValueError as well, when the certificate is not trusted
+        raise _unreachable(url, error) from None
+    except (asyncpg.ClientConfigurationError, ValueError):
+        # What was wrong with it may be a password in the wrong place, so it is not repeated.
+        raise DatabaseError("The database URL is no address of a PostgreSQL", hint=URL_HINT) from None
+    except TROUBLE as error:
+        raise _unreachable(url, error) from None
+
+
+async def schema_version(connection: Connection) -> int | None:
+    """The number of the newest migration that was applied; None when there is no schema.
+
+    :raises DatabaseError: this user may not look, or the server went away.
+    """
+    try:
+        version: int | None = await connection.fetchval(sqlfiles.statement("queries/schema_version"))
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return None
+    except TROUBLE as error:
+        raise trouble(error) from None
+    return version
+
+
+async def require_schema(connection: Connection) -> None:
+    """Make sure that the schema is the one this program knows.
+
+    :raises DatabaseNotMigrated: it is missing or older.
+    :raises DatabaseNewer: it is newer.
+    :raises DatabaseError: this user may not look, or the server went away.
+    """
+    version = await schema_version(connection)
+    known = sqlfiles.migrations()[-1][0]
+    if version is None:
+        raise DatabaseNotMigrated("The database has no meeta schema yet", hint=UPGRADE_HINT)
+    if version < known:
+        raise DatabaseNotMigrated(
+            f"The schema is at migration {version}, this program needs {known}", hint=UPGRADE_HINT
+        )
+    if version > known:
+        raise newer(version, known)
+
+
+def newer(version: int, known: int) -> DatabaseNewer:
+    """The error for a schema that this program doesn't know yet."""
+    return DatabaseNewer(
+        f"The schema is at migration {version}, this program knows only {known}", hint="install a newer meeta-bot"
+    )
+
+
+def trouble(error: Exception) -> DatabaseError:
+    """The error for a statement that went wrong: refused by a server that is there, or by none."""
+    state = str(getattr(error, "sqlstate", None) or "")
+    if isinstance(error, asyncpg.PostgresError) and not state.startswith(_GONE):
+        return DatabaseError(f"PostgreSQL refused: {explain(error)}", hint=hint(error))
+    return DatabaseUnreachable(f"PostgreSQL did not answer: {explain(error)}", hint="is it still running? try again")
+
+
+def is_fault_of_a_row(error: BaseException) -> bool:
+    """Tell whether an error is about the values of one row, and not about the connection or the server."""
+    # asyncpg's own DataError (a value that can't be encoded) is an InterfaceError and a ValueError.
+    if isinstance(error, asyncpg.InterfaceError):
+        return isinstance(error, ValueError)
+    return str(getattr(error, "sqlstate", None) or "").startswith(_FAULTS_OF_A_ROW)
+
+
+def hint(error: BaseException) -> str:
+    """What to do about an error of PostgreSQL."""
+    state = str(getattr(error, "sqlstate", None) or "")
+    if "startup parameter" in str(error):
+        return "connect to PostgreSQL itself: a pool in between, such as PgBouncer, refuses settings of sessions"
+    return next((text for prefix, text in _HINTS.items() if state.startswith(prefix)), "look at the server's log")
+
+
+def explain(error: BaseException) -> str:
+    """One line that says what happened, without secrets, the values of rows, and what could control a terminal."""
+    if isinstance(error, asyncio.TimeoutError) and not str(error):
+        return "no answer in time"
+    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError) and error.__cause__ is not None:
+        error = error.__cause__  # asyncpg could not encode an argument, and its own words quote it
+    # The message alone: DETAIL may quote the row.
+    said = str(getattr(error, "message", None) or error)
+    text = " ".join("".join(char if char.isprintable() else " " for char in said).split()) or type(error).__name__
+    state = getattr(error, "sqlstate", None)
+    return logs.redact_text(f"{text} ({state})" if state else text)
+
+
+def _refuse_impossible_ports(url: str) -> None:
+    """asyncpg would say that there is no such host.
+
+    :raises ValueError: one of the ports of `url` is none.
+    """
+    if any(int(port) > _LARGEST_PORT for port in re.findall(r":(\d+)(?=,|$)", urlsplit(url).netloc)):
+        raise ValueError("port out of range")
+
+
+def _unreachable(url: str, error: Exception) -> DatabaseUnreachable:
+    place = _place(url)
+    # The one error of that kind that no server sends: asyncpg's own word for a connection that broke.
+    said = isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.ConnectionDoesNotExistError)
+    what, to_do = _refusal(place, error) if said else _diagnosis(place, error)
+    return DatabaseUnreachable(what, hint=to_do)
+
+
+def _refusal(place: str, error: Exception) -> tuple[str, str]:
+    """What a server at `place` says to somebody who wants to connect, and what to do."""
+    if isinstance(error, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError):
+        return f"PostgreSQL at {place} does not let us in: {explain(error)}", hint(error)
+    return f"PostgreSQL at {place} says: {explain(error)}", hint(error)
+
+
+def _diagnosis(place: str, error: Exception) -> tuple[str, str]:
+    """What is wrong and what to do, for an error on the way to `place`."""
+    match error:
+        case socket.gaierror():
+            diagnosis = f"There is no host for {place}: {error.strerror}", f"check the host's name; {URL_HINT}"
+        case FileNotFoundError() if not place.startswith(("/", DEFAULT_PLACE)):
+            diagnosis = f"The address of {place} names a file that is missing", "check sslrootcert, sslcert and sslkey"
+        case ConnectionRefusedError() | FileNotFoundError():
+            diagnosis = f"Nothing listens at {place}", "is PostgreSQL running, and is the port right?"
+        case asyncio.TimeoutError():
+            diagnosis = f"No answer from {place} in time", "check host, port and firewall: is it a PostgreSQL?"
+        case ssl.SSLError():
+            diagnosis = f"{place} is not trusted: {explain(error)}", "check sslmode, sslrootcert and the host's name"
+        case ConnectionError() if "SSL" in str(error):
+            diagnosis = f"What answers at {place} refuses TLS", "is it a PostgreSQL? If it has no TLS: sslmode=disable"
+        case ConnectionError() | asyncpg.ConnectionDoesNotExistError():
+            diagnosis = f"What answers at {place} hangs up at once", "is it a PostgreSQL? Check host and port"
+        case OSError():
+            diagnosis = f"Can't reach {place}: {explain(error)}", "check host, port and network"
+        case _:
+            diagnosis = f"What answers at {place} is no PostgreSQL: {explain(error)}", "check host and port"
+    return diagnosis
+
+
+def _place(url: str) -> str:
+    """Host, port and database of `url` for a message; nothing secret."""
+    try:
+        parts = urlsplit(url)
+        options = parse_qs(parts.query)
+        host = options.get("host", [parts.hostname or DEFAULT_PLACE])[0]
+        port = options.get("port", [str(parts.port or "")])[0]
+    except ValueError:
+        return "the given address"
+    if "@" in parts.path:  # part of a password that has a slash in it
+        return "the given address"
+    return f"{host}{':' + port if port else ''}{parts.path}"

@@ -1,0 +1,307 @@
+"""The zero-setup PostgreSQL: one server for a data directory, there while a command uses it.
+
+Every command that uses it holds a shared lock (`running`). The first one starts a small keeper process
+(`embedded_watch`), which starts the server and stops it once no lock is held, however its holders ended. So a
+killed recorder leaves no server behind, a killed server leaves no lie (commands attach by connecting, never by a
+process id), and a server whose starter is gone serves the others on. If server or keeper is killed, the next
+command, or a writer that calls `ensure` when the database went away, starts it again; PostgreSQL recovers.
+
+`start` leaves a mark that makes the keeper keep it without users; `stop` removes the mark.
+The server listens on a unix socket in a private directory and on nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+
+from meeta_bot.database import sqlfiles
+from meeta_bot.database.embedded import keeper
+from meeta_bot.database.embedded.cluster import (
+    ROLE,
+    Places,
+    account,
+    drop_stale_pid_file,
+    make_home,
+    prepare,
+    server_command,
+)
+from meeta_bot.errors import EmbeddedDatabaseError
+from meeta_bot.logs import get_logger
+from meeta_bot.settings import Settings
+
+DATABASE = "meeta"
+_POLL = 0.02  # seconds between two looks at a lock or a starting server
+_CERTAIN = 3  # looks in a row that found other users; a single one may have met somebody's look
+_PROBE_TIMEOUT = 2.0  # seconds for one attempt to connect
+_LOG_TAIL = 4096  # bytes of the server's log that are searched for the reason of a failure
+_PASSING_TROUBLE = ("pre-existing shared memory", "lock file")  # the server before is still on its way out
+
+_TROUBLE = (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+_log = get_logger("embedded")
+
+
+def url(settings: Settings) -> str:
+    """The address of the embedded server's database, for asyncpg and psql alike; it need not run."""
+    return _url(Places.of(settings), DATABASE)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[str]:
+    """The address of a server that stays up inside the block. The last one to leave waits until it is down.
+
+    :raises EmbeddedDatabaseError: it can't be prepared or doesn't answer in time.
+    """
+    places = Places.of(settings)
+    _make_home(places)
+    lock = await _share(places, settings)
+    try:
+        yield await ensure(settings)
+    finally:
+        os.close(lock)
+        if not places.keep.exists():
+            await _wait_until_down(places)
+
+
+async def ensure(settings: Settings) -> str:
+    """Start the server unless it answers; its address. For those inside `running` whose database went away.
+
+    :raises EmbeddedDatabaseError: it can't be prepared or doesn't answer in time.
+    """
+    places = Places.of(settings)
+    if not await _answers(places, DATABASE):
+        starting = await _locked(places.starting, fcntl.LOCK_EX, settings.embedded_start_timeout)
+        try:
+            if not await _answers(places, DATABASE):
+                await _start(places, settings)
+        finally:
+            os.close(starting)
+    return url(settings)
+
+
+async def start(settings: Settings) -> str:
+    """Start the server and keep it up until `stop`; its address.
+
+    :raises EmbeddedDatabaseError: it can't be prepared or doesn't answer in time.
+    """
+    places = Places.of(settings)
+    _make_home(places)
+    try:
+        places.keep.touch()
+    except OSError as error:
+        raise _not_ours(places.keep, error) from None
+    lock = await _share(places, settings)
+    try:
+        return await ensure(settings)
+    except EmbeddedDatabaseError:
+        places.keep.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(lock)
+
+
+async def stop(settings: Settings) -> bool:
+    """No longer keep the server up. True when it is down, False when other commands still use it.
+
+    :raises EmbeddedDatabaseError: its directory can't be used.
+    """
+    places = Places.of(settings)
+    try:
+        if not places.home.is_dir():
+            return True
+        places.keep.unlink(missing_ok=True)
+    except OSError as error:
+        raise _not_ours(places.keep, error) from None
+    return await _wait_until_down(places)
+
+
+async def is_running(settings: Settings) -> bool:
+    """Does the server answer?"""
+    return await _answers(Places.of(settings), DATABASE)
+
+
+def _make_home(places: Places) -> None:
+    try:
+        make_home(places)
+    except OSError as error:
+        raise EmbeddedDatabaseError(
+            f"Can't create {places.home}: {error.strerror or error}", hint="name another with MEETA_DATA_DIRECTORY"
+        ) from None
+
+
+def _not_ours(path: Path, error: OSError) -> EmbeddedDatabaseError:
+    """The error for a file that was made by another user, or lies on a disk that takes nothing."""
+    return EmbeddedDatabaseError(
+        f"Can't use {path}: {error.strerror or error}",
+        hint="run as the user whose it is, or name another directory with MEETA_DATA_DIRECTORY",
+    )
+
+
+async def _start(places: Places, settings: Settings) -> None:
+    """Start a keeper and wait for its server; again while the server before is still on its way out."""
+    deadline = time.monotonic() + settings.embedded_start_timeout
+    binaries = await asyncio.to_thread(prepare, settings)
+    order = _order(places, server_command(places, binaries))
+    while True:
+        log_start = places.log.stat().st_size if places.log.exists() else 0
+        await _spawn_keeper(order)
+        if await _comes_up(places, deadline):
+            break
+        reason = _reason(places, log_start)
+        if time.monotonic() > deadline or not any(trouble in reason for trouble in _PASSING_TROUBLE):
+            raise EmbeddedDatabaseError(f"The embedded PostgreSQL does not start: {reason}", hint=f"see {places.log}")
+        if drop_stale_pid_file(places):
+            _log.warning("removed a pid file that a crash left behind", directory=str(places.data))
+        await asyncio.sleep(_POLL)
+    await _create_database(places)
+
+
+def _order(places: Places, command: list[str]) -> keeper.Order:
+    owner = account()
+    return {
+        "command": command,
+        "users": str(places.users),
+        "alive": str(places.alive),
+        "keep": str(places.keep),
+        "log": str(places.log),
+        "user": None if owner.is_ourselves else owner.user_id,
+        "group": None if owner.is_ourselves else owner.group_id,
+    }
+
+
+async def _spawn_keeper(order: keeper.Order) -> None:
+    """Start a keeper, which detaches; one that is there already is as good."""
+    program = [sys.executable, "-I", "-S", str(Path(keeper.__file__)), json.dumps(order)]
+    process = await asyncio.create_subprocess_exec(
+        *program,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+    await process.wait()
+
+
+async def _comes_up(places: Places, deadline: float) -> bool:
+    """Wait until the server answers; False when its keeper gave up or time is over."""
+    while time.monotonic() < deadline:
+        keeper_lives = not _can_lock(places.alive, fcntl.LOCK_SH)
+        if await _answers(places, "postgres"):
+            return True
+        if not keeper_lives:
+            return False
+        await asyncio.sleep(_POLL)
+    return False
+
+
+async def _create_database(places: Places) -> None:
+    if await _answers(places, DATABASE):
+        return
+    try:
+        connection = await _connect(places, "postgres")
+        try:
+            await connection.execute(sqlfiles.statement("queries/create_database"))
+        finally:
+            connection.terminate()
+    except _TROUBLE as error:
+        raise EmbeddedDatabaseError(f"The embedded PostgreSQL broke off: {error}", hint=f"see {places.log}") from None
+
+
+async def _answers(places: Places, database: str) -> bool:
+    try:
+        connection = await _connect(places, database)
+    except _TROUBLE:
+        return False
+    connection.terminate()
+    return True
+
+
+async def _connect(places: Places, database: str) -> asyncpg.Connection[asyncpg.Record]:
+    return await asyncpg.connect(_url(places, database), timeout=_PROBE_TIMEOUT)
+
+
+def _url(places: Places, database: str) -> str:
+    return f"postgresql:///{database}?host={quote(str(places.socket), safe='/')}&user={ROLE}"
+
+
+def _reason(places: Places, log_start: int) -> str:
+    """The line of the server's log, from a position on, that says why it did not start."""
+    try:
+        with places.log.open("rb") as log:
+            log.seek(max(log_start, places.log.stat().st_size - _LOG_TAIL))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    telling = [line for line in lines if "FATAL" in line or "PANIC" in line or "error" in line.lower()]
+    return (telling or lines or ["no answer in time and nothing in its log"])[-1].strip()
+
+
+# --- locks ------------------------------------------------------------------------------------------------------
+
+
+async def _share(places: Places, settings: Settings) -> int:
+    """The lock of a user. Waits while a keeper, which found no users, is stopping the server."""
+    return await _locked(places.users, fcntl.LOCK_SH, settings.embedded_start_timeout + keeper.STOP_TIMEOUT)
+
+
+async def _locked(path: Path, how: int, timeout: float) -> int:  # noqa: ASYNC109 - a lock file has no cancel scope
+    deadline = time.monotonic() + timeout
+    while (descriptor := _try_lock(path, how)) is None:
+        if time.monotonic() > deadline:
+            raise EmbeddedDatabaseError(f"{path} stays locked by another process", hint="is another meeta-bot stuck?")
+        await asyncio.sleep(_POLL)
+    return descriptor
+
+
+def _try_lock(path: Path, how: int) -> int | None:
+    """A descriptor that holds a lock; None when it is not to be had now.
+
+    :raises EmbeddedDatabaseError: the file is another user's, or can't be made.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _not_ours(path, error) from None
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _can_lock(path: Path, how: int) -> bool:
+    """Is a lock to be had? It is given back at once."""
+    descriptor = _try_lock(path, how)
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True
+
+
+async def _wait_until_down(places: Places) -> bool:
+    """Wait until the keeper has stopped the server. False when somebody else uses it, or time is over."""
+    deadline = time.monotonic() + keeper.STOP_TIMEOUT + 1
+    seen_others = 0
+    while places.home.exists() and time.monotonic() < deadline:
+        # A user's shared lock lets us share but not exclude; a keeper that is stopping lets us do neither.
+        others = not _can_lock(places.users, fcntl.LOCK_EX) and _can_lock(places.users, fcntl.LOCK_SH)
+        seen_others = seen_others + 1 if others else 0
+        if _can_lock(places.alive, fcntl.LOCK_SH):
+            return True
+        if seen_others >= _CERTAIN:
+            return False
+        await asyncio.sleep(_POLL)
+    return not places.home.exists()

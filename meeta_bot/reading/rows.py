@@ -1,0 +1,154 @@
+"""What queries return, and an event as users see it. Times are aware datetimes in UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class MeetingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A meeting, or a capture that belongs to none (then ``meeting_id`` is None).
+
+    ``state`` is ``recording`` while any capture of it runs, ``ended``, or ``lost`` when no capture ended and none
+    shows life. ``people`` counts humans and phones. Without a meeting ``end_reason`` is that of the capture.
+    """
+
+    meeting_id: str | None
+    capture_ids: list[str]
+    state: str
+    event_count: int
+    deployment: str | None
+    room: str | None
+    server_meeting_id: str | None
+    created_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+    subject: str | None
+    host_endpoint_id: str | None
+    host_name: str | None
+    captured_at: datetime
+    people: int
+
+    @property
+    def id(self) -> str:
+        """What names it: the meeting's id, else the capture's."""
+        return self.meeting_id or self.capture_ids[0]
+
+
+class CaptureRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A capture; ``state`` is ``recording``, ``ended`` or ``lost`` (no end and no sign of life for long)."""
+
+    capture_id: str
+    meeting_id: str | None
+    state: str
+    deployment: str | None
+    room: str | None
+    room_url: str | None
+    bot_name: str | None
+    program_version: str | None
+    library_version: str | None
+    started_at: datetime | None
+    joined_at: datetime | None
+    endpoint_id: str | None
+    ended_at: datetime | None
+    end_reason: str | None
+    end_detail: str | None
+    meeting_basis: str | None
+    server_meeting_id: str | None
+    meeting_created_at: datetime | None
+    meeting_started_at: datetime | None
+    meeting_ended_at: datetime | None
+    meeting_end_reason: str | None
+    subject: str | None
+    host_endpoint_id: str | None
+    host_name: str | None
+    heartbeat_at: datetime | None
+    last_at: datetime
+    last_seq: int
+    event_count: int
+    head_digest: bytes
+
+
+class ParticipantRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A person in a meeting, all visits together; ``duration_ms`` counts simultaneous visits once.
+
+    It is a lower bound unless every arrival and every departure was seen by some capture. ``unseen_ms`` of it lie in
+    gaps of all captures that tell of it.
+    """
+
+    person: str
+    display_name: str | None
+    kind: str | None
+    user_id: str | None
+    endpoint_ids: list[str]
+    first_joined_at: datetime | None
+    last_seen_at: datetime
+    present: bool
+    visits: int
+    duration_ms: int
+    duration_is_lower_bound: bool
+    arrivals_seen: bool
+    departures_seen: bool
+    unseen_ms: int
+
+
+class VisitRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One participant from join to leave; an open visit counts until its capture last saw anything.
+
+    ``duration_ms`` is a lower bound unless both ends were seen; ``unseen_ms`` of it lie in gaps of the capture.
+    """
+
+    capture_id: str
+    joined_seq: int
+    room: str
+    endpoint_id: str
+    person: str
+    display_name: str | None
+    kind: str | None
+    role: str | None
+    user_id: str | None
+    stats_id: str | None
+    joined_at: datetime | None
+    initial: bool
+    inferred: bool
+    left_at: datetime | None
+    left_cause: str | None
+    left_reason: str | None
+    seen_until: datetime
+    present: bool
+    duration_ms: int
+    duration_is_lower_bound: bool
+    arrival_seen: bool
+    departure_seen: bool
+    unseen_ms: int
+
+
+class GapRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An interval in which a capture could not see, or saw only part.
+
+    ``from_ms`` and ``to_ms`` are its bounds on the capture's monotonic clock; None from older recorders.
+    """
+
+    capture_id: str
+    seq: int
+    cause: str | None
+    lost: str | None
+    from_at: datetime | None
+    to_at: datetime | None
+    evidence: str | None
+    missed: int | None
+    from_ms: int | None
+    to_ms: int | None
+
+
+class QuarantineRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that could not be stored as it came; ``sealed`` is all of it as a JSON array."""
+
+    capture_id: str
+    seq: int
+    kind: str
+    digest: bytes
+    reason: str
+    sealed: bytes
