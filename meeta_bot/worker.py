@@ -18,6 +18,7 @@ from meeta_bot.capture.log import end_cut_captures
 from meeta_bot.capture.pace import JoinPace
 from meeta_bot.capture.phases import Phase
 from meeta_bot.capture.recorder import End, Recorder
+from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.capture.spool import Spool
 from meeta_bot.capture.spool.directory import spool_root
 from meeta_bot.capture.standstill import Stall, Watch
@@ -26,7 +27,6 @@ from meeta_bot.delivery.sink import Sink
 from meeta_bot.delivery.writer import Prepare, Writer
 from meeta_bot.events import EndReason
 from meeta_bot.logs import get_logger
-from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
 
 _log = get_logger("worker")
@@ -68,8 +68,8 @@ class Worker:
         self._pace = JoinPace(settings)
         self._watch = Watch(self._clock, settings, self._stood_still, self._clock_jumped)
 
-    async def run(self, addresses: Iterable[RoomAddress]) -> list[End]:
-        """Record every address, and those added meanwhile, until all captures have ended.
+    async def run(self, requests: Iterable[CaptureRequest]) -> list[End]:
+        """Serve every request, and those added meanwhile, until all captures have ended.
 
         :returns: the ends, in the order in which the captures began.
         :raises BrowserError: Chromium can't be started.
@@ -82,8 +82,8 @@ class Worker:
         try:
             await self.chromium.start()
             gc.freeze()  # what was imported and started stays: no need to look through it again and again
-            for address in addresses:
-                self.add(address)
+            for request in requests:
+                self.add(request)
             await self._all_over()
             return [recorder.end for recorder in self.recorders if recorder.end is not None]
         finally:
@@ -94,18 +94,19 @@ class Worker:
             await self.chromium.stop()
             await self._stop_delivery(adoption)
 
-    def add(self, address: RoomAddress) -> None:
+    def add(self, request: CaptureRequest) -> None:
         """Record one more room, when its turn to join has come. A room that is being recorded stays as it is."""
-        if self._stopping or address.key in self._rooms:
+        if self._stopping or request.key in self._rooms:
             return
         if len(self._rooms) >= self._settings.rooms_limit:
-            _log.error("room not recorded: this process has as many as MEETA_ROOMS_LIMIT", room=address.url)
+            _log.error("room not recorded: this process has as many as MEETA_ROOMS_LIMIT", room=request.address.url)
             return
-        self._rooms[address.key] = asyncio.create_task(self._record(address), name=f"record {address.url}")
+        recording = self._record(request)
+        self._rooms[request.key] = asyncio.create_task(recording, name=f"record {request.address.url}")
 
-    def remove(self, address: RoomAddress) -> None:
+    def remove(self, request: CaptureRequest) -> None:
         """Have the bot leave a room because the operator wants so."""
-        self._leave({address.key})
+        self._leave({request.key})
 
     def stop(self) -> None:
         """Have every capture leave because the operator wants so. Safe at any time, and again."""
@@ -114,7 +115,7 @@ class Worker:
 
     def _leave(self, keys: Set[tuple[str, str]]) -> None:
         """End the captures of these rooms; those whose turn to join has not come have none and are forgotten."""
-        captures = {recorder.address.key: recorder for recorder in self.recorders if recorder.phase is not Phase.ENDED}
+        captures = {recorder.request.key: recorder for recorder in self.recorders if recorder.phase is not Phase.ENDED}
         for key in keys & self._rooms.keys():
             if key in captures:
                 captures[key].stop(EndReason.OPERATOR)
@@ -141,9 +142,9 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*self._rooms.values(), return_exceptions=True)
 
-    async def _record(self, address: RoomAddress) -> None:
+    async def _record(self, request: CaptureRequest) -> None:
         async with self._pace.turn():
-            recorder = Recorder(address, self.pages, self.spool, self._settings, self._clock)
+            recorder = Recorder(request, self.pages, self.spool, self._settings, self._clock)
             self.recorders.append(recorder)
             recording = asyncio.create_task(recorder.run(), name=f"capture {recorder.capture_id}")
             settled = asyncio.create_task(recorder.settled.wait())

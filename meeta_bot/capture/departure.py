@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from meeta_bot.capture.normalize import State
+from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.events import EndReason
-from meeta_bot.settings import Settings
 
 
 class Departure(NamedTuple):
@@ -19,17 +19,17 @@ class Departure(NamedTuple):
     reason: EndReason
 
 
-def next_departure(state: State, elapsed_ms: float, settings: Settings) -> Departure | None:
+def next_departure(state: State, elapsed_ms: float, request: CaptureRequest) -> Departure | None:
     """The first that is due, `elapsed_ms` after the capture's start; None while the bot has reason to stay for ever."""
     found: list[Departure] = []
-    if settings.max_duration is not None:
-        found.append(Departure(settings.max_duration - elapsed_ms / 1000, EndReason.MAX_DURATION))
+    if request.max_duration is not None:
+        found.append(Departure(request.max_duration - elapsed_ms / 1000, EndReason.MAX_DURATION))
     meeting = state.meeting
     if state.in_conference and meeting.empty_since_ms is not None:
         alone = (elapsed_ms - meeting.empty_since_ms) / 1000
         if meeting.started_at is None:
-            found.append(Departure(settings.nobody_came_timeout - alone, EndReason.NOBODY_CAME))
+            found.append(Departure(request.nobody_came_timeout - alone, EndReason.NOBODY_CAME))
         else:
             reason = EndReason.ONLY_BOTS_LEFT if state.participants else EndReason.LEFT_ALONE
-            found.append(Departure(settings.left_alone_grace - alone, reason))
+            found.append(Departure(request.left_alone_grace - alone, reason))
     return min(found, default=None)

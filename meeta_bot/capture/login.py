@@ -6,31 +6,43 @@ that whoever issues tokens can renew it while a capture runs.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jwt
 
 from meeta_bot.capture.admission import Verdict
+from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.events import EndReason
-from meeta_bot.room_address import RoomAddress
-from meeta_bot.settings import Settings
 
 # Refusals of a login that another token, or one at all, may undo.
 REFUSALS = frozenset({EndReason.TOKEN_REJECTED, EndReason.TOKEN_EXPIRED, EndReason.AUTHENTICATION_REQUIRED})
-_NOT_READ = "jwt_file holds no token that can be read"
+_NOT_READ = "the file of the token holds none that can be read"
 
 
-def current(address: RoomAddress, settings: Settings) -> str | None:
-    """The token to log in with: the link's own, else the first line of ``jwt_file``, else the one that was given.
+def current(request: CaptureRequest) -> str | None:
+    """Return the token to log in with: the link's own, else the first line of the file, else the one that was given.
 
     A file that can't be read just now gives none: the server then says what it thinks of that.
     """
-    if address.token is not None:
-        return address.token
-    if settings.jwt_file is not None:
-        try:
-            return settings.jwt_file.read_text(encoding="utf-8-sig").partition("\n")[0].strip() or None
-        except (OSError, UnicodeDecodeError):
-            return None
-    return settings.jwt.get_secret_value() if settings.jwt is not None else None
+    if request.address.token is not None:
+        return request.address.token
+    if request.token_file is not None:
+        return _first_line(request.token_file)
+    return request.token.get_secret_value() if request.token is not None else None
+
+
+def password(request: CaptureRequest) -> str | None:
+    """Return the room's password: the first line of the file, else the one that was given; None when there is none."""
+    if request.password_file is not None:
+        return _first_line(request.password_file)
+    return request.password.get_secret_value() if request.password is not None else None
+
+
+def _first_line(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8-sig").partition("\n")[0].strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def expiry_ms(token: str) -> float | None:
@@ -51,16 +63,14 @@ def has_expired(token: str, wall_ms: float) -> bool:
     return end_ms is not None and end_ms <= wall_ms
 
 
-def judged(
-    refusal: Verdict, tried: str | None, address: RoomAddress, settings: Settings, *, wall_ms: int, was_in_room: bool
-) -> Verdict:
+def judged(refusal: Verdict, tried: str | None, request: CaptureRequest, *, wall_ms: int, was_in_room: bool) -> Verdict:
     """What a refusal (one of :data:`REFUSALS`) of a login with the token `tried` means at the moment `wall_ms`.
 
     One that was in its room may get back in with the token that is there by now, or will be when whoever writes the
     file is done with it. Else a token whose time is over is told from one that is wrong, where the server does not.
     """
-    present = current(address, settings)
-    if present is None and settings.jwt_file is not None:
+    present = current(request)
+    if present is None and request.token_file is not None:
         if was_in_room:
             return Verdict(EndReason.ROOM_UNREACHABLE, _NOT_READ)
         return Verdict(refusal.reason, f"{refusal.detail}; {_NOT_READ}" if refusal.detail else _NOT_READ)

@@ -29,13 +29,13 @@ from meeta_bot.capture.log import CaptureLog, damage_said
 from meeta_bot.capture.normalize import Message, State
 from meeta_bot.capture.phases import TABLE, Phase
 from meeta_bot.capture.reconnect import Returning
+from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.capture.spool import Position, Spool
 from meeta_bot.capture.standstill import Stall
 from meeta_bot.clock import Clock
 from meeta_bot.errors import BrowserError, PageError, SpoolError
 from meeta_bot.events import EndReason, Event, GapCause, Lost
 from meeta_bot.logs import get_logger
-from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
 
 # Few of the many events are a reason to do something.
@@ -70,8 +70,9 @@ class Loss(NamedTuple):
 class Recorder:
     """Records one room once. Make one per capture; :meth:`run` does everything."""
 
-    def __init__(self, address: RoomAddress, pages: Pages, spool: Spool, settings: Settings, clock: Clock) -> None:
-        self.address = address
+    def __init__(self, request: CaptureRequest, pages: Pages, spool: Spool, settings: Settings, clock: Clock) -> None:
+        self.request = request
+        self.address = address = request.address
         self.capture_id = str(uuid_utils.uuid7())
         self.phase = Phase.STARTING
         self.end: End | None = None
@@ -101,6 +102,7 @@ class Recorder:
             capture_id=self.capture_id,
             deployment=address.deployment,
             room=address.room,
+            schedule_key=request.schedule_key,
             statistics_interval_ms=int(settings.statistics_interval * 1000),
         )
         self.log = CaptureLog(state, spool, settings, clock, self._company_changed)
@@ -164,9 +166,10 @@ class Recorder:
             room_url=self.address.url,
             deployment=self.address.deployment,
             room=self.address.room,
-            bot_name=self._settings.bot_name,
+            bot_name=self.request.name,
             program_version=__version__,
             heartbeat_interval_ms=int(self._settings.heartbeat_interval * 1000),
+            labels=self.request.labels,
         )
 
     def _enter(self, phase: Phase) -> None:
@@ -240,12 +243,11 @@ class Recorder:
         if before is not None:  # kept until now, so that a page that is whole was not closed behind it
             await before.vacate()
         self._enter(Phase.CONNECTING)
-        password = self._settings.room_password
-        self._token = login.current(self.address, self._settings)
+        self._token = login.current(self.request)
         self._channel = await seat.join(
             msgspec.structs.replace(self.address, token=self._token),
-            name=self._settings.bot_name,
-            password=password.get_secret_value() if password else None,
+            name=self.request.name,
+            password=login.password(self.request),
         )
         return seat, self._channel
 
@@ -391,7 +393,7 @@ class Recorder:
         """Leave when nobody is there any more, nobody ever came, or the time is over."""
         while True:
             self._company_changed.clear()
-            due = next_departure(self.log.state, self.log.elapsed_ms(), self._settings)
+            due = next_departure(self.log.state, self.log.elapsed_ms(), self.request)
             if due is not None and due.seconds <= 0:
                 self.stop(due.reason)
                 return
@@ -461,7 +463,7 @@ class Recorder:
         self.settled.set()
         self._log.info("waiting in the lobby")
         if self._seat is not None:
-            self._seat.knock(self._settings.bot_name)
+            self._seat.knock(self.request.name)
 
     def _give_signalling_time(self) -> None:
         """It mostly comes back by itself, with nothing lost; not for ever."""
@@ -474,7 +476,7 @@ class Recorder:
 
     def _judge(self, payload: events.Payload) -> None:
         verdict = admission.verdict(
-            payload, has_password=self._settings.room_password is not None, has_token=self._token is not None
+            payload, has_password=login.password(self.request) is not None, has_token=self._token is not None
         )
         if verdict is None:
             return
@@ -490,8 +492,7 @@ class Recorder:
         return login.judged(
             verdict,
             self._token,
-            self.address,
-            self._settings,
+            self.request,
             wall_ms=self._clock.wall_ms(),
             was_in_room=self._was_in_room,
         )

@@ -15,6 +15,7 @@ import typer
 
 from meeta_bot import logs, room_address
 from meeta_bot.capture.recorder import Recorder
+from meeta_bot.capture.request import CaptureRequest, request_for
 from meeta_bot.cli import console
 from meeta_bot.cli.progress import Progress
 from meeta_bot.cli.rooms_file import RoomsFile
@@ -24,7 +25,6 @@ from meeta_bot.delivery.jsonl import STANDARD_OUTPUT, sink_to
 from meeta_bot.delivery.postgres import PostgresSink
 from meeta_bot.errors import EXIT_EVENTS_REMAIN, CaptureFailed, UsageError
 from meeta_bot.events import ORDERLY_ENDS
-from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings, load
 from meeta_bot.text import safe_name
 from meeta_bot.worker import Worker
@@ -103,11 +103,12 @@ def record(
         },
         config,
     )
-    sys.exit(asyncio.run(_record(addresses, listing, jsonl, settings, as_json=as_json, verbose=verbose)))
+    requests = [request_for(address, settings) for address in addresses]
+    sys.exit(asyncio.run(_record(requests, listing, jsonl, settings, as_json=as_json, verbose=verbose)))
 
 
 async def _record(
-    addresses: list[RoomAddress],
+    requests: list[CaptureRequest],
     listing: RoomsFile | None,
     jsonl: str | None,
     settings: Settings,
@@ -125,9 +126,9 @@ async def _record(
             prepare=lambda: _prepare(database, settings),
             also=also,
         )
-        _handle_signals(worker, listing)
+        _handle_signals(worker, listing, settings)
         with _progress(worker, verbose=verbose):
-            ends = await worker.run(addresses)
+            ends = await worker.run(requests)
     for recorder in worker.recorders:
         _report(recorder, as_json=as_json, brief=len(worker.recorders) > ROOMS_TOLD_AT_LENGTH)
     if worker.remaining:
@@ -152,7 +153,7 @@ def _progress(worker: Worker, *, verbose: bool) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def _handle_signals(worker: Worker, listing: RoomsFile | None) -> None:
+def _handle_signals(worker: Worker, listing: RoomsFile | None, settings: Settings) -> None:
     asked = False
 
     def leave() -> None:
@@ -166,7 +167,7 @@ def _handle_signals(worker: Worker, listing: RoomsFile | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, leave)
     # Without a list of rooms it means what it always did: the terminal is gone.
-    loop.add_signal_handler(signal.SIGHUP, leave if listing is None else lambda: _reread(worker, listing))
+    loop.add_signal_handler(signal.SIGHUP, leave if listing is None else lambda: _reread(worker, listing, settings))
 
 
 def _stop_at_once() -> NoReturn:
@@ -181,7 +182,7 @@ def _stop_at_once() -> NoReturn:
     os._exit(EXIT_EVENTS_REMAIN)
 
 
-def _reread(worker: Worker, listing: RoomsFile) -> None:
+def _reread(worker: Worker, listing: RoomsFile, settings: Settings) -> None:
     try:
         new, gone = listing.reread()
     except UsageError as error:
@@ -189,9 +190,9 @@ def _reread(worker: Worker, listing: RoomsFile) -> None:
         return
     _log.info("list of rooms read again", new=len(new), gone=len(gone))
     for address in gone:
-        worker.remove(address)
+        worker.remove(request_for(address, settings))
     for address in new:
-        worker.add(address)
+        worker.add(request_for(address, settings))
 
 
 def _report(recorder: Recorder, *, as_json: bool, brief: bool) -> None:

@@ -13,6 +13,7 @@ from meeta_bot import room_address
 from meeta_bot.capture import login
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
 from meeta_bot.capture.browser.probe_page import Document, ProbePage
+from meeta_bot.capture.request import request_for
 from meeta_bot.doctor.capabilities import KEYS
 from meeta_bot.doctor.checks import Examination, Finding, failed, note, ok, warning
 from meeta_bot.events import EndReason
@@ -53,7 +54,7 @@ async def address(examination: Examination) -> Finding:
 async def token(examination: Examination) -> Finding:
     """Is there a token to log in with, and is its time not over? Its signature is the server's to judge."""
     link, settings = examination.address.token, examination.settings
-    present = login.current(examination.address, settings)
+    present = login.current(request_for(examination.address, settings))
     examination.address = msgspec.structs.replace(examination.address, token=present)
     if present is None and settings.jwt_file is not None:
         return failed(f"no token can be read from {settings.jwt_file}", "write one into its first line")

@@ -10,7 +10,7 @@ from meeta_bot.events.reasons import EndReason, GapCause, Lost
 
 @event_type("capture.started", "recorder.started")
 class CaptureStarted(Payload):
-    """A recorder begins; nothing has been seen yet. ``room_url`` carries no token."""
+    """A recorder begins; nothing has been seen yet. ``room_url`` carries no token; ``labels`` are the operator's."""
 
     room_url: str
     deployment: str
@@ -18,6 +18,7 @@ class CaptureStarted(Payload):
     bot_name: str
     program_version: str
     heartbeat_interval_ms: int | None = None
+    labels: dict[str, str] = {}
 
 
 @event_type("capture.hook_installed", "hook.installed")

@@ -23,6 +23,7 @@ from typing import Any
 from aiohttp import web
 
 from meeta_bot import logs, room_address, settings
+from meeta_bot.capture.request import request_for
 from meeta_bot.delivery.postgres import PostgresSink
 from meeta_bot.delivery.sink import Delivery, Sink
 from meeta_bot.events import SealedEvent
@@ -272,7 +273,7 @@ async def recording(server: Server, rooms: int, **changes: Any) -> AsyncIterator
         worker = Worker(chosen, lambda: probe.watch_sink(PostgresSink(url, chosen)), _nothing)
         probe.watch_spool(worker)
         names = [f"room{number}" for number in range(1, rooms + 1)]
-        running = asyncio.create_task(worker.run([deployment.address(name) for name in names]))
+        running = asyncio.create_task(worker.run([request_for(deployment.address(name), chosen) for name in names]))
         try:
             async with asyncio.timeout(READY_TIMEOUT):
                 for name in names:

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import linear_regression
 
 from meeta_bot import logs, room_address, settings
+from meeta_bot.capture.request import request_for
 from meeta_bot.delivery.postgres import PostgresSink
 from meeta_bot.worker import Worker
 from scripts.bench.rooms import MEBIBYTE_KB, cost, processes
@@ -88,7 +89,7 @@ async def _worker(database_url: str, urls: Sequence[str]) -> AsyncIterator[Worke
             """The database is migrated."""
 
         worker = Worker(chosen, lambda: PostgresSink(database_url, chosen), nothing)
-        task = asyncio.create_task(worker.run([room_address.parse(url) for url in urls]))
+        task = asyncio.create_task(worker.run([request_for(room_address.parse(url), chosen) for url in urls]))
         try:
             async with asyncio.timeout(READY_SECONDS):
                 while len(worker.recorders) < len(urls):  # noqa: ASYNC110 - nothing tells of it

@@ -223,7 +223,7 @@ async def test_a_token_that_is_being_written_is_waited_for(
         file.write_text("")
         proxy.restore()
         lost = await recorder.logged("room lost", times=2)  # by what the library had, and by a login without any
-        assert lost["detail"] == "jwt_file holds no token that can be read"
+        assert lost["detail"] == "the file of the token holds none that can be read"
         file.write_text(token(seconds=DAY))
         await recorder.logged("back in the room")
         await recorder.stopped()

@@ -21,10 +21,10 @@ from meeta_bot.capture.browser.seats import Pages
 from meeta_bot.capture.log import CaptureLog
 from meeta_bot.capture.normalize import Message
 from meeta_bot.capture.recorder import Recorder
+from meeta_bot.capture.request import CaptureRequest, request_for
 from meeta_bot.capture.spool import Spool
 from meeta_bot.clock import Clock, SystemClock
 from meeta_bot.events import EndReason, Event
-from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
 from tests import tapes
 from tests.stack.client import Stack
@@ -55,8 +55,8 @@ class TapingLog(CaptureLog):
 class TapingRecorder(Recorder):
     """The recorder, with a log that is taped."""
 
-    def __init__(self, address: RoomAddress, pages: Pages, spool: Spool, settings: Settings, clock: Clock) -> None:
-        super().__init__(address, pages, spool, settings, clock)
+    def __init__(self, request: CaptureRequest, pages: Pages, spool: Spool, settings: Settings, clock: Clock) -> None:
+        super().__init__(request, pages, spool, settings, clock)
         self.taped = TapingLog(self.log.state, spool, settings, clock, self._company_changed)
         self.log = self.taped
 
@@ -100,7 +100,7 @@ class Set:
         chosen = settings.load({"heartbeat_interval": 3600})
         clock = SystemClock()
         pages = Pages(self._chromium, clock, chosen)
-        recorder = TapingRecorder(room_address.parse(self.url), pages, self._spool, chosen, clock)
+        recorder = TapingRecorder(request_for(room_address.parse(self.url), chosen), pages, self._spool, chosen, clock)
         self._recorders.append((recorder, asyncio.create_task(recorder.run())))
         await recorder.until("conference.joined")
         return recorder

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from meeta_bot import room_address
 from meeta_bot.capture.departure import Departure, next_departure
+from meeta_bot.capture.request import request_for
 from meeta_bot.events import EndReason
 from tests.unit.builders import settings
 from tests.unit.capture import Capture
 
+ADDRESS = room_address.parse("https://meet.example.org/Standup")
 TIMES: dict[str, Any] = {"left_alone_grace": 60, "nobody_came_timeout": 900, "max_duration": None}
 
 
 def departure(capture: Capture, after: int = 0, **changes: Any) -> Departure | None:
     """What is due so many milliseconds after the newest message."""
-    return next_departure(capture.state, capture.now + after, settings(**{**TIMES, **changes}))
+    return next_departure(capture.state, capture.now + after, request_for(ADDRESS, settings(**{**TIMES, **changes})))
 
 
 def test_in_company_the_bot_stays() -> None:

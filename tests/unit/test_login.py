@@ -10,6 +10,7 @@ import pytest
 from meeta_bot import events, room_address, settings
 from meeta_bot.capture import admission, login
 from meeta_bot.capture.admission import Verdict
+from meeta_bot.capture.request import request_for
 from meeta_bot.events import EndReason
 
 NOW = 1_700_000_000_000
@@ -22,24 +23,24 @@ def test_the_link_comes_first_then_the_file_then_what_was_given(tmp_path: Path) 
     file = tmp_path / "token"
     file.write_text("from-the-file\nand a comment\n")
     both = settings.load({"jwt_file": file, "jwt": "given"})
-    assert login.current(LINK, both) == "from-the-link"
-    assert login.current(BARE, both) == "from-the-file"
-    assert login.current(BARE, settings.load({"jwt": "given"})) == "given"
-    assert login.current(BARE, settings.load()) is None
+    assert login.current(request_for(LINK, both)) == "from-the-link"
+    assert login.current(request_for(BARE, both)) == "from-the-file"
+    assert login.current(request_for(BARE, settings.load({"jwt": "given"}))) == "given"
+    assert login.current(request_for(BARE, settings.load())) is None
 
 
 def test_a_file_is_read_anew_and_may_be_gone_for_a_moment(tmp_path: Path) -> None:
     file = tmp_path / "token"
     chosen = settings.load({"jwt_file": file})
-    assert login.current(BARE, chosen) is None
+    assert login.current(request_for(BARE, chosen)) is None
     file.write_text("first")
-    assert login.current(BARE, chosen) == "first"
+    assert login.current(request_for(BARE, chosen)) == "first"
     file.write_text("second")
-    assert login.current(BARE, chosen) == "second"
+    assert login.current(request_for(BARE, chosen)) == "second"
     file.write_bytes(b"\xff\xfe\xff")
-    assert login.current(BARE, chosen) is None
+    assert login.current(request_for(BARE, chosen)) is None
     file.write_bytes(b"\xef\xbb\xbfthird\r\n")  # as editors on Windows write it
-    assert login.current(BARE, chosen) == "third"
+    assert login.current(request_for(BARE, chosen)) == "third"
 
 
 @pytest.mark.parametrize(("seconds", "expired"), [(-1, True), (0, True), (1, False), (3600, False)])
@@ -87,7 +88,7 @@ OVER = jwt.encode({"exp": NOW // 1000 - 60}, KEY)
 
 def judged(refusal: Verdict, tried: str | None, file: Path | None, *, was_in_room: bool = True) -> Verdict:
     chosen = settings.load({} if file is None else {"jwt_file": file})
-    return login.judged(refusal, tried, BARE, chosen, wall_ms=NOW, was_in_room=was_in_room)
+    return login.judged(refusal, tried, request_for(BARE, chosen), wall_ms=NOW, was_in_room=was_in_room)
 
 
 @pytest.mark.parametrize("refusal", [REJECTED, EXPIRED, REQUIRED], ids=lambda refusal: refusal.reason.value)
@@ -112,7 +113,7 @@ def test_one_that_was_in_its_room_waits_for_a_file_that_is_being_written(
     assert judged(refusal, tried, file).is_passing
     first = judged(refusal, tried, file, was_in_room=False)
     assert first.reason is refusal.reason
-    assert "jwt_file holds no token" in str(first.detail)
+    assert "the file of the token holds none" in str(first.detail)
 
 
 @pytest.mark.parametrize("was_in_room", [False, True])
@@ -141,5 +142,5 @@ def test_a_link_s_token_can_t_be_renewed_by_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(VALID)
     chosen = settings.load({"jwt_file": file})
-    found = login.judged(REJECTED, "from-the-link", LINK, chosen, wall_ms=NOW, was_in_room=True)
+    found = login.judged(REJECTED, "from-the-link", request_for(LINK, chosen), wall_ms=NOW, was_in_room=True)
     assert found == REJECTED
