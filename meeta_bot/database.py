@@ -102,7 +102,7 @@ async def schema_version(connection: Connection) -> int | None:
     :raises DatabaseError: this user may not look, or the server went away.
     """
     try:
-        version: int | None = await connection.fetchval(sqlfiles.statement("queries/schema_version"))
+        version: int | None = await connection.fetchval(sqlfiles.statement("schema/version"))
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
         return None
     except TROUBLE as error:

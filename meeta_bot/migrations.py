@@ -43,12 +43,12 @@ async def upgrade(url: str, settings: Settings, clock: Clock | None = None) -> l
     async with _connected(url, settings, "upgrade") as connection:
         await _refuse_wrong_clock(connection, clock or SystemClock())
         await _lock(connection)
-        await connection.execute(sqlfiles.statement("queries/migrations_prepare"))
+        await connection.execute(sqlfiles.statement("schema/prepare"))
         pending = await _pending(connection)
         for number, name, text in pending:
             await _apply(connection, number, name, text)
         months = settings.partition_months_ahead + 1
-        await connection.execute(sqlfiles.statement("queries/ensure_partitions"), months)
+        await connection.execute(sqlfiles.statement("schema/ensure_partitions"), months)
     return [name for _, name, _ in pending]
 
 
@@ -82,7 +82,7 @@ async def rebuild(url: str, settings: Settings) -> int:
     async with _connected(url, settings, "rebuild") as connection:
         await database.require_schema(connection)
         async with connection.transaction():
-            await connection.execute(sqlfiles.statement("queries/rebuild_begin"))
+            await connection.execute(sqlfiles.statement("rebuild/begin"))
             capture_id = await _next_capture(connection, _BEFORE_ALL)
             while capture_id is not None:
                 replayed += await _replay(connection, capture_id)
@@ -91,13 +91,13 @@ async def rebuild(url: str, settings: Settings) -> int:
 
 
 async def _next_capture(connection: database.Connection, after: UUID) -> UUID | None:
-    found: UUID | None = await connection.fetchval(sqlfiles.statement("queries/rebuild_next_capture"), after)
+    found: UUID | None = await connection.fetchval(sqlfiles.statement("rebuild/next_capture"), after)
     return found
 
 
 async def _replay(connection: database.Connection, capture_id: UUID) -> int:
     last, replayed = 0, 0
-    statement = sqlfiles.statement("queries/rebuild_chunk")
+    statement = sqlfiles.statement("rebuild/chunk")
     while (row := await connection.fetchrow(statement, capture_id, last, REBUILD_CHUNK)) is not None:
         last = row["last"]
         replayed += row["replayed"]
@@ -121,7 +121,7 @@ async def _connected(url: str, settings: Settings, purpose: str) -> AsyncIterato
 
 
 async def _refuse_wrong_clock(connection: database.Connection, clock: Clock) -> None:
-    server_ms: int = await connection.fetchval(sqlfiles.statement("queries/server_time_ms"))
+    server_ms: int = await connection.fetchval(sqlfiles.statement("schema/server_time_ms"))
     off = clock.wall_ms() - server_ms
     if abs(off) > CLOCK_TOLERANCE_MS:
         raise DatabaseError(
@@ -132,13 +132,13 @@ async def _refuse_wrong_clock(connection: database.Connection, clock: Clock) -> 
 
 
 async def _lock(connection: database.Connection) -> None:
-    await connection.execute(sqlfiles.statement("queries/migrations_lock"))
+    await connection.execute(sqlfiles.statement("schema/lock"))
 
 
 async def _applied(connection: database.Connection) -> dict[int, tuple[str, bytes]]:
-    if not await connection.fetchval(sqlfiles.statement("queries/migrations_exist")):
+    if not await connection.fetchval(sqlfiles.statement("schema/exist")):
         return {}
-    rows = await connection.fetch(sqlfiles.statement("queries/migrations_applied"))
+    rows = await connection.fetch(sqlfiles.statement("schema/migrations"))
     return {row["number"]: (row["name"], row["sha256"]) for row in rows}
 
 
@@ -161,7 +161,7 @@ async def _apply(connection: database.Connection, number: int, name: str, text: 
     try:
         async with connection.transaction():
             await connection.execute(text)
-            await connection.execute(sqlfiles.statement("queries/migrations_record"), number, name, _hash(text))
+            await connection.execute(sqlfiles.statement("schema/record_migration"), number, name, _hash(text))
     except asyncpg.PostgresError as error:
         raise DatabaseError(f"Migration {name} failed and was rolled back: {database.explain(error)}") from None
 

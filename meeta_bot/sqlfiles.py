@@ -1,9 +1,17 @@
-"""Loads the statements of ``sql/``: the repository's folder in a checkout, ``meeta_bot/sql`` in a wheel."""
+"""Loads ``sql/``: the repository's folder in a checkout, ``meeta_bot/sql`` in a wheel.
+
+``queries/`` holds what the program asks, many statements to a file, each below a line with its name::
+
+    -- name: meetings
+"""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
+
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
 @cache
@@ -14,11 +22,21 @@ def _root() -> Path:
 
 @cache
 def statement(name: str) -> str:
-    """The text of ``sql/<name>.sql``, such as ``statement("queries/meetings")``.
+    """Return the text of a statement: that below ``-- name: meetings`` in ``reading.sql`` for ``"reading/meetings"``.
 
-    :raises FileNotFoundError: there is no such file, which is a bug.
+    :raises LookupError: there is no such statement, which is a bug.
     """
-    return (_root() / f"{name}.sql").read_text(encoding="utf-8")
+    file, _, wanted = name.partition("/")
+    try:
+        return _statements(_root() / "queries" / f"{file}.sql")[wanted]
+    except (FileNotFoundError, KeyError):
+        raise LookupError(f"There is no statement {name!r} in sql/queries") from None
+
+
+@cache
+def _statements(file: Path) -> dict[str, str]:
+    _, *parts = _NAME.split(file.read_text(encoding="utf-8"))
+    return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def migrations() -> list[tuple[int, str, str]]:

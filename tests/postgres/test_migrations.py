@@ -94,7 +94,7 @@ async def test_host_clock_far_off_is_refused(empty_url: str, hours: int) -> None
 async def test_waiting_for_another_upgrade_is_bounded(empty_url: str) -> None:
     other = await asyncpg.connect(empty_url)
     try:
-        await other.execute(sqlfiles.statement("queries/migrations_lock"))
+        await other.execute(sqlfiles.statement("schema/lock"))
         with pytest.raises(DatabaseUnreachable, match="lock"):
             await migrations.upgrade(empty_url, settings.load({"database_statement_timeout": 0.1}))
     finally:

@@ -1,6 +1,119 @@
--- Where what is derived of one capture differs from its events: nothing is written and nothing locked. Says what
--- meeta.project_facts, project_gaps, project_visits and project_meetings would store; tests hold the two together.
--- One row a difference: table, number of the row, whether it is missing, surplus or different, and the columns that are.
+-- What `verify` reads. Nothing is written and nothing locked.
+
+-- name: session
+-- Settings of a session.
+-- Everything lies along an index; statements are the same for every capture, so they are planned once. A plan that is
+-- kept must suit the largest capture.
+SET enable_bitmapscan = off;
+SET enable_seqscan = off;
+SET plan_cache_mode = force_generic_plan;
+
+-- name: capture_ids
+-- Every capture that anything is stored of, also when its row in captures or its events are gone. Text, because what
+-- waits in quarantine may be no UUID.
+WITH RECURSIVE seen AS (
+    -- From each capture to the next by the primary keys, without reading the events in between.
+    (SELECT capture_id FROM meeta.events ORDER BY capture_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT event.capture_id FROM meeta.events AS event
+            WHERE event.capture_id > seen.capture_id ORDER BY event.capture_id LIMIT 1)
+    FROM seen WHERE seen.capture_id IS NOT NULL
+)
+SELECT capture_id::text AS capture_id FROM seen WHERE capture_id IS NOT NULL
+UNION
+SELECT capture_id::text FROM meeta.captures
+UNION
+SELECT capture_id::text FROM meeta.visits
+UNION
+SELECT capture_id::text FROM meeta.gaps
+UNION
+SELECT capture_id FROM meeta.quarantine
+ORDER BY capture_id;
+
+-- name: knows
+-- Is anything stored of a capture?
+-- $1 capture id
+SELECT EXISTS (SELECT FROM meeta.captures WHERE capture_id = $1::uuid)
+    OR EXISTS (SELECT FROM meeta.events WHERE capture_id = $1)
+    OR EXISTS (SELECT FROM meeta.visits WHERE capture_id = $1)
+    OR EXISTS (SELECT FROM meeta.gaps WHERE capture_id = $1)
+    OR EXISTS (SELECT FROM meeta.quarantine WHERE capture_id = $1::text);
+
+-- name: head
+-- One capture: how many events are stored, which is the last, and what captures says of it (null without that row).
+-- $1 capture id
+SELECT counted.events, counted.last_seq, head.digest AS head, head.occurred_at AS last_at,
+    head.monotonic_ms AS last_monotonic_ms,
+    known.capture_id IS NOT NULL AS is_known, known.meeting_id::text AS meeting_id, known.room,
+    known.event_count AS told_events, known.last_seq AS told_last_seq, known.head_digest AS told_head,
+    known.last_at AS told_last_at, known.last_monotonic_ms AS told_last_monotonic_ms
+FROM (SELECT count(*) AS events, max(seq) AS last_seq FROM meeta.events WHERE capture_id = $1::uuid) AS counted
+LEFT JOIN meeta.events AS head ON head.capture_id = $1 AND head.seq = counted.last_seq
+LEFT JOIN meeta.captures AS known ON known.capture_id = $1;
+
+-- name: life
+-- What the recorder of a capture said of itself, in order, and where something was kept raw (without its payload).
+-- $1 capture id
+SELECT seq, type, occurred_at, monotonic_ms, CASE WHEN type <> 'unknown' THEN payload END AS payload
+FROM meeta.events
+WHERE capture_id = $1::uuid
+    AND type IN ('capture.started', 'capture.hook_installed', 'capture.heartbeat', 'capture.gap',
+        'capture.reconnecting', 'signalling.lost', 'capture.ended', 'unknown')
+ORDER BY seq;
+
+-- name: events
+-- Raw rows of a capture between two numbers, both included. A payload that takes more than so many bytes where it is
+-- stored is fetched by itself.
+-- $1 capture id, $2 first and $3 last seq, $4 bytes
+SELECT seq, type, origin, room, endpoint_id, occurred_at, monotonic_ms, server_at, initial, inferred,
+    CASE WHEN pg_column_size(payload) <= $4::integer THEN payload END AS payload,
+    salt, commitment, digest, quarantine_reason, coalesce(pg_column_size(payload) > $4, false) AS is_large
+FROM meeta.events
+WHERE capture_id = $1::uuid AND seq BETWEEN $2::bigint AND $3::bigint
+ORDER BY seq;
+
+-- name: payload
+-- The payload of one event.
+-- $1 capture id, $2 seq
+SELECT payload FROM meeta.events WHERE capture_id = $1::uuid AND seq = $2::bigint;
+
+-- name: digest_seq
+-- The number of the event of a capture that has a digest.
+-- $1 capture id, $2 digest
+SELECT seq FROM meeta.events WHERE capture_id = $1::uuid AND digest = $2::bytea ORDER BY seq LIMIT 1;
+
+-- name: sealed
+-- An event that was refused, as it came.
+-- $1 capture id as text, $2 seq, $3 digest
+SELECT reason, sealed
+FROM meeta.quarantine
+WHERE capture_id = $1::text AND seq = $2::bigint AND kind = 'refused' AND digest = $3::bytea;
+
+-- name: quarantine
+-- What waits in quarantine of a capture: events that differ from what is stored under their number, all that were
+-- refused, and the first refused one whose place in events is empty or not marked as a placeholder.
+-- $1 capture id as text, $2 the same as UUID; null when it is none
+SELECT count(*) FILTER (WHERE kind = 'conflict' OR event.digest <> held.digest) AS conflicts,
+    count(*) FILTER (WHERE kind = 'refused') AS refused,
+    min(held.seq) FILTER (WHERE kind = 'refused'
+        AND (event.seq IS NULL OR (event.digest = held.digest AND event.quarantine_reason IS NULL))) AS unmarked_seq,
+    min(held.reason) FILTER (WHERE kind = 'refused') AS a_reason
+FROM meeta.quarantine AS held
+LEFT JOIN meeta.events AS event ON event.capture_id = $2::uuid AND event.seq = held.seq
+WHERE held.capture_id = $1::text;
+
+-- name: meetings
+-- Meetings that no capture names.
+SELECT meeting_id::text, room
+FROM meeta.meetings AS meeting
+WHERE NOT EXISTS (SELECT FROM meeta.captures WHERE captures.meeting_id = meeting.meeting_id)
+ORDER BY meeting_id;
+
+-- name: projections
+-- Where what is derived of one capture differs from its events. Says what meeta.project_facts, project_gaps,
+-- project_visits and project_meetings would store; tests hold the two together. One row a difference: table, number of
+-- the row, whether it is missing, surplus or different, and the columns that are.
+-- $1 capture id, $2 limit
 WITH named AS (
     SELECT meeta.uuid_or_null(payload->>'meeting_id') AS meeting_id
     FROM (SELECT payload FROM meeta.events
@@ -143,4 +256,4 @@ SELECT relation, seq,
 FROM pair
 WHERE derived IS DISTINCT FROM stored
 ORDER BY relation, seq
-LIMIT $2
+LIMIT $2;
