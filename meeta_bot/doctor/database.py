@@ -19,6 +19,7 @@ from meeta_bot.settings import Settings
 _T = TypeVar("_T")
 
 OLDEST_TESTED = 15  # major version of PostgreSQL
+_UPGRADED_BY = "`meeta-bot record` upgrades it when it starts; readers need `meeta-bot db upgrade`"
 CLOCK_WARNING_MS = 1000  # NTP keeps machines within some milliseconds; a second is a clock that nobody keeps
 
 
@@ -86,16 +87,17 @@ async def schema(examination: Examination) -> Finding:
     if version > known:
         raise database.newer(version, known)
     if version < known:
-        return warning(
-            f"at migration {version}, this program brings {known}",
-            "`meeta-bot record` upgrades it when it starts; readers need `meeta-bot db upgrade`",
-        )
+        return warning(f"at migration {version}, this program brings {known}", _UPGRADED_BY)
     status = await migrations.status(examination.database_url, examination.settings)
     if status.changed:
         return failed(
             f"{', '.join(status.changed)} changed after being applied",
             "restore the files of sql/migrations; a change needs a migration of its own",
         )
+    if status.unknown:
+        return failed(f"{database.some(status.unknown)} of a newer program", database.NEWER_HINT)
+    if status.pending:
+        return warning(f"not as this program has it: {database.some(status.pending)}", _UPGRADED_BY)
     return ok(f"up to date, migration {version}")
 
 

@@ -9,7 +9,7 @@ SELECT current_database()::text AS database, current_user::text AS role,
 -- What this role may do, and whether the server takes writes. Reads catalogs only, so it asks for no right itself.
 WITH wanted (name, changes) AS (
     VALUES ('events', false), ('quarantine', false), ('captures', true), ('meetings', true), ('visits', true),
-        ('gaps', true), ('migrations', false)
+        ('gaps', true), ('migrations', false), ('definitions', false)
 ), standing AS (
     SELECT pg_class.oid, relname, relowner, changes
     FROM pg_catalog.pg_class
@@ -31,7 +31,7 @@ SELECT current_user::text AS role,
     ARRAY(
         SELECT relname::text FROM standing
         WHERE NOT (has_table_privilege(oid, 'SELECT')
-            AND (relname = 'migrations' OR has_table_privilege(oid, 'INSERT'))
+            AND (relname IN ('migrations', 'definitions') OR has_table_privilege(oid, 'INSERT'))
             AND (NOT changes OR has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')))
         ORDER BY relname
     ) AS not_writable;

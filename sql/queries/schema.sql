@@ -1,23 +1,25 @@
 -- What makes a schema, and what tells its state.
 
 -- name: version
--- The number of the newest migration.
-SELECT max(number) FROM meeta.migrations;
-
--- name: exist
--- Is there a schema?
-SELECT to_regclass('meeta.migrations') IS NOT NULL;
+-- The number of the newest migration, and whether one of them is from before the first release.
+-- $1 the names that they had then
+SELECT max(number) AS number, coalesce(bool_or(name = ANY ($1::text[])), false) AS is_from_before
+FROM meeta.migrations;
 
 -- name: migrations
 -- The migrations that were applied, in order.
 SELECT number, name, sha256 FROM meeta.migrations ORDER BY number;
+
+-- name: definitions
+-- The functions and views that were applied, as they were then, and by which version of the program.
+SELECT name, sha256, program_version FROM meeta.definitions;
 
 -- name: lock
 -- Wait until no other process upgrades this database, and keep others waiting until the session ends.
 SELECT pg_advisory_lock(hashtextextended('meeta.migrations', 0));
 
 -- name: prepare
--- Create the schema and the table that says what made it. IF NOT EXISTS would ask for the right to create a schema even
+-- Create the schema and the tables that say what is in it. IF NOT EXISTS would ask for the right to create a schema even
 -- where it stands.
 DO $$
 BEGIN
@@ -38,6 +40,19 @@ BEGIN
         COMMENT ON COLUMN meeta.migrations.sha256 IS 'SHA-256 of the file as it was applied.';
         COMMENT ON COLUMN meeta.migrations.applied_at IS 'When it was applied.';
     END IF;
+    IF to_regclass('meeta.definitions') IS NULL THEN
+        CREATE TABLE meeta.definitions (
+            name text PRIMARY KEY,
+            sha256 bytea NOT NULL,
+            program_version text NOT NULL,
+            applied_at timestamptz NOT NULL DEFAULT now()
+        );
+        COMMENT ON TABLE meeta.definitions IS 'Which files of sql/functions and sql/views made the functions and views.';
+        COMMENT ON COLUMN meeta.definitions.name IS 'Folder and name of the file without its ending: views/timeline.';
+        COMMENT ON COLUMN meeta.definitions.sha256 IS 'SHA-256 of the file as it was applied, the last time.';
+        COMMENT ON COLUMN meeta.definitions.program_version IS 'Version of the meeta_bot that applied it.';
+        COMMENT ON COLUMN meeta.definitions.applied_at IS 'When it was applied, the last time.';
+    END IF;
 END
 $$;
 
@@ -45,6 +60,18 @@ $$;
 -- Note that a migration was applied.
 -- $1 number, $2 name, $3 SHA-256
 INSERT INTO meeta.migrations (number, name, sha256) VALUES ($1, $2, $3);
+
+-- name: record_definition
+-- Note that a function or view was applied.
+-- $1 name, $2 SHA-256, $3 version of the program
+INSERT INTO meeta.definitions (name, sha256, program_version) VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE SET
+    sha256 = excluded.sha256, program_version = excluded.program_version, applied_at = excluded.applied_at;
+
+-- name: forget_definitions
+-- Forget functions and views that a migration has taken away.
+-- $1 names of those that there are
+DELETE FROM meeta.definitions WHERE name <> ALL ($1::text[]);
 
 -- name: ensure_partitions
 -- Create the partitions of this month and those after it.

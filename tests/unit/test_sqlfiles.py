@@ -1,4 +1,4 @@
-"""The files of ``sql/``: every statement is there once, is used and described."""
+"""The files of ``sql/``: every statement is there once, is used and described; definitions have an order."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from meeta_bot import sqlfiles
+from meeta_bot.sqlfiles import Definition
 
 REPOSITORY = Path(__file__).parent.parent.parent
 FILES = sorted((REPOSITORY / "sql/queries").glob("*.sql"))
@@ -51,3 +52,37 @@ def test_an_unknown_statement_is_a_bug_that_says_which() -> None:
     for name in ("reading/nothing", "nothing/meetings", "meetings"):
         with pytest.raises(LookupError, match=f"There is no statement '{name}'"):
             sqlfiles.statement(name)
+
+
+def test_a_definitions_file_defines_what_it_is_named_after() -> None:
+    created = r"^CREATE OR REPLACE (FUNCTION|VIEW) meeta\.(\w+)"
+    for definition in sqlfiles.definitions():
+        found = {f"{kind.lower()}s/{name}" for kind, name in re.findall(created, definition.text, re.M)}
+        assert found == {definition.name}
+        assert not re.search(r"^(CREATE (?!OR REPLACE)|DROP|ALTER|INSERT|UPDATE|DELETE)", definition.text, re.M)
+
+
+def test_migrations_make_no_functions_and_no_views() -> None:
+    for _, _, text in sqlfiles.migrations():  # one may replace a view, so that it lets go of what is to be dropped
+        assert not re.search(r"^CREATE ((OR REPLACE )?FUNCTION|VIEW)", text, re.M)
+
+
+def test_definitions_come_after_what_they_build_on() -> None:
+    some = [
+        Definition("functions/a", "-- after: functions/c, views/d\n-- after: functions/b\n"),
+        Definition("functions/b", "-- after: views/d\n"),
+        Definition("functions/c", ""),
+        Definition("views/d", "-- after: functions/c\n"),
+    ]
+    assert [one.name for one in sqlfiles.in_order(some)] == ["functions/c", "views/d", "functions/b", "functions/a"]
+
+
+def test_a_missing_definition_is_a_bug_that_says_which() -> None:
+    with pytest.raises(LookupError, match="views/a is to come after functions/b, which has no file"):
+        sqlfiles.in_order([Definition("views/a", "-- after: functions/b\n")])
+
+
+def test_definitions_in_a_circle_are_a_bug_that_says_which() -> None:
+    circle = [Definition("functions/a", "-- after: views/b"), Definition("views/b", "-- after: functions/a")]
+    with pytest.raises(ValueError, match=r"come after the next: (functions/a, views/b|views/b, functions/a)"):
+        sqlfiles.in_order(circle)
