@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NEEDED = ("meeta_bot/sql/migrations/0001_initial.sql", "meeta_bot/capture/browser/hook/join.js")
+NEEDED = ("meeta_bot/sql/migrations/0001_tables.sql", "meeta_bot/capture/browser/hook/join.js")
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:

@@ -4,31 +4,43 @@ What everybody who talks to a database needs of :mod:`.connection` is offered he
 """
 
 from meeta_bot.database.connection import (
+    NEWER_HINT,
     TROUBLE,
     UPGRADE_HINT,
     URL_HINT,
     Connection,
+    Differences,
     ServerError,
     connect,
+    differences,
     explain,
+    hint,
     is_fault_of_a_row,
     newer,
+    refuse_newer,
     require_schema,
     schema_version,
+    some,
     trouble,
 )
 
 __all__ = [
+    "NEWER_HINT",
     "TROUBLE",
     "UPGRADE_HINT",
     "URL_HINT",
     "Connection",
+    "Differences",
     "ServerError",
     "connect",
+    "differences",
     "explain",
+    "hint",
     "is_fault_of_a_row",
     "newer",
+    "refuse_newer",
     "require_schema",
     "schema_version",
+    "some",
     "trouble",
 ]

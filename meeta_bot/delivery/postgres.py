@@ -149,7 +149,7 @@ class PostgresSink:
         """Why there is no partition for a capture; None when there is one, which is noted."""
         if not _is_uuid(capture_id):
             return "capture_id is no UUID"
-        if not await connection.fetchval(sqlfiles.statement("queries/ensure_partition_of"), capture_id):
+        if not await connection.fetchval(sqlfiles.statement("delivery/ensure_partition_of"), capture_id):
             return _NO_PARTITION
         self._placed.add(capture_id)
         return None
@@ -211,7 +211,7 @@ async def _copy(connection: database.Connection, events: Sequence[SealedEvent]) 
                 "events", schema_name="meeta", columns=_COPIED_COLUMNS, records=map(msgspec.structs.astuple, events)
             )
             await connection.execute(
-                sqlfiles.statement("queries/project"),
+                sqlfiles.statement("delivery/project"),
                 [event.capture_id for event in events],
                 [event.seq for event in events],
                 [event.type for event in events],
@@ -257,7 +257,7 @@ async def _insert(connection: database.Connection, rows: Sequence[Row]) -> list[
     """
     if not rows:
         return None
-    answer = await connection.fetchrow(sqlfiles.statement("queries/store"), rows)
+    answer = await connection.fetchrow(sqlfiles.statement("delivery/store"), rows)
     assert answer is not None  # noqa: S101 (a function that returns one row)
     if answer["stored"] == len(rows):
         return None
@@ -267,7 +267,7 @@ async def _insert(connection: database.Connection, rows: Sequence[Row]) -> list[
 async def _quarantine_conflicts(connection: database.Connection, events: Sequence[SealedEvent]) -> int:
     """Of `events`, whose numbers are taken, put those into quarantine that differ from what is stored."""
     rows = await connection.fetch(
-        sqlfiles.statement("queries/stored_digests"),
+        sqlfiles.statement("delivery/stored_digests"),
         [event.capture_id for event in events],
         [event.seq for event in events],
     )
@@ -321,7 +321,7 @@ async def _store_placeholders(connection: database.Connection, refused: Iterable
 async def _quarantine(connection: database.Connection, event: SealedEvent, kind: str, reason: str) -> None:
     _log.error("event quarantined", kind=kind, capture_id=event.capture_id, seq=event.seq, reason=reason)
     await connection.execute(
-        sqlfiles.statement("queries/insert_quarantine"),
+        sqlfiles.statement("delivery/quarantine"),
         short(event.capture_id),
         within(event.seq, -LARGEST_BIGINT, LARGEST_BIGINT),
         kind,

@@ -20,6 +20,7 @@ from meeta_bot.settings import Settings
 _T = TypeVar("_T")
 
 OLDEST_TESTED = 15  # major version of PostgreSQL
+_UPGRADED_BY = "`meeta-bot record` upgrades it when it starts; readers need `meeta-bot db upgrade`"
 CLOCK_WARNING_MS = 1000  # NTP keeps machines within some milliseconds; a second is a clock that nobody keeps
 
 
@@ -68,7 +69,7 @@ def _not_yet(places: Places) -> Finding:
 
 
 async def _version(connection: database.Connection, what: str | None) -> Finding:
-    row = await _fetch(connection, "doctor_server")
+    row = await _fetch(connection, "doctor/server")
     version = connection.get_server_version()
     found = f"version {version.major}.{version.minor}, " + (
         what or f"database {row['database']} at {row['place'] or 'a unix socket'} as {row['role']}"
@@ -87,22 +88,23 @@ async def schema(examination: Examination) -> Finding:
     if version > known:
         raise database.newer(version, known)
     if version < known:
-        return warning(
-            f"at migration {version}, this program brings {known}",
-            "`meeta-bot record` upgrades it when it starts; readers need `meeta-bot db upgrade`",
-        )
+        return warning(f"at migration {version}, this program brings {known}", _UPGRADED_BY)
     status = await migrations.status(examination.database_url, examination.settings)
     if status.changed:
         return failed(
             f"{', '.join(status.changed)} changed after being applied",
             "restore the files of sql/migrations; a change needs a migration of its own",
         )
+    if status.unknown:
+        return failed(f"{database.some(status.unknown)} of a newer program", database.NEWER_HINT)
+    if status.pending:
+        return warning(f"not as this program has it: {database.some(status.pending)}", _UPGRADED_BY)
     return ok(f"up to date, migration {version}")
 
 
 async def rights(examination: Examination) -> Finding:
     """May this role write, and does the server take writes?"""
-    row = await _fetch(examination.database, "doctor_rights")
+    row = await _fetch(examination.database, "doctor/rights")
     role = row["role"]
     obstacle = _obstacle(row)
     if obstacle is not None:
@@ -148,7 +150,7 @@ def _obstacle(row: Any) -> tuple[str, str] | None:
 
 async def partitions(examination: Examination) -> Finding:
     """Do the coming months have their partitions?"""
-    row = await _fetch(examination.database, "doctor_partitions")
+    row = await _fetch(examination.database, "doctor/partitions")
     months: list[str] = row["months"]
     wanted = examination.settings.partition_months_ahead + 1
     expected = _months(row["this_month"], wanted)
@@ -173,7 +175,7 @@ async def clock(examination: Examination) -> Finding:
     """How far the database's clock is from ours."""
     ours = SystemClock()
     before, began = ours.wall_ms(), time.monotonic()
-    theirs: int = await _guarded(examination.database.fetchval(sqlfiles.statement("queries/server_time_ms")))
+    theirs: int = await _guarded(examination.database.fetchval(sqlfiles.statement("schema/server_time_ms")))
     took_ms = (time.monotonic() - began) * 1000
     off = before + took_ms / 2 - theirs
     uncertain = max(1.0, took_ms / 2)
@@ -190,7 +192,7 @@ async def clock(examination: Examination) -> Finding:
 
 async def quarantine(examination: Examination) -> Finding:
     """Were events refused?"""
-    row = await _fetch(examination.database, "doctor_quarantine")
+    row = await _fetch(examination.database, "doctor/quarantine")
     if row["refused"] or row["conflicts"]:
         return warning(
             f"{row['refused']} events refused by PostgreSQL, {row['conflicts']} in conflict with stored ones",
@@ -200,11 +202,11 @@ async def quarantine(examination: Examination) -> Finding:
 
 
 async def _fetch(connection: database.Connection, name: str) -> Any:
-    """The one row of a query of ``sql/queries``.
+    """The one row of a statement of ``sql/queries``.
 
     :raises DatabaseError: it can't be had; the line says why.
     """
-    return await _guarded(connection.fetchrow(sqlfiles.statement(f"queries/{name}")))
+    return await _guarded(connection.fetchrow(sqlfiles.statement(name)))
 
 
 async def _guarded(query: Awaitable[_T]) -> _T:

@@ -99,7 +99,7 @@ async def reading(url: str, settings: Settings) -> AsyncIterator[Reader]:
 
 async def _prepare(connection: database.Connection) -> None:
     try:
-        await connection.execute(sqlfiles.statement("queries/reader_session"))
+        await connection.execute(sqlfiles.statement("reading/session"))
     except database.TROUBLE as error:
         raise DatabaseUnreachable(f"PostgreSQL did not answer: {database.explain(error)}") from None
 
@@ -142,7 +142,7 @@ class Reader:
     async def captures(self, capture_ids: Sequence[str], now: datetime | None = None) -> list[CaptureRow]:
         """Some captures, in the order in which they began."""
         moment = now or datetime.now(UTC)
-        return await self._rows(CaptureRow, "captures", list(capture_ids), moment, self._lost_after)
+        return await self._rows(CaptureRow, "reading/captures", list(capture_ids), moment, self._lost_after)
 
     async def events(
         self,
@@ -196,38 +196,38 @@ class Reader:
 
     async def heads(self, capture_ids: Sequence[str] | None = None) -> list[Head]:
         """How far captures are stored, in the order in which they began; all that there are for None."""
-        return await self._rows(Head, "heads", None if capture_ids is None else list(capture_ids))
+        return await self._rows(Head, "reading/heads", None if capture_ids is None else list(capture_ids))
 
     async def heads_of_meeting(self, capture_ids: Sequence[str]) -> list[Head]:
         """The same of some captures, and of those that by now belong to the same meeting."""
-        return await self._rows(Head, "heads_of_meeting", list(capture_ids))
+        return await self._rows(Head, "reading/heads_of_meeting", list(capture_ids))
 
     async def participants(self, capture_ids: Sequence[str]) -> list[ParticipantRow]:
         """The people that captures of one meeting saw, in order of arrival; no minute is counted twice."""
-        return await self._rows(ParticipantRow, "participants", list(capture_ids))
+        return await self._rows(ParticipantRow, "reading/participants", list(capture_ids))
 
     async def visits(self, capture_ids: Sequence[str]) -> list[VisitRow]:
         """Every visit, as each capture saw it."""
-        return await self._rows(VisitRow, "visits", list(capture_ids))
+        return await self._rows(VisitRow, "reading/visits", list(capture_ids))
 
     async def gaps(self, capture_ids: Sequence[str]) -> list[GapRow]:
         """Intervals in which captures could not see, or saw only part."""
-        return await self._rows(GapRow, "gaps", list(capture_ids))
+        return await self._rows(GapRow, "reading/gaps", list(capture_ids))
 
     async def quarantine(self, capture_ids: Sequence[str]) -> list[QuarantineRow]:
         """Events that could not be stored as they came."""
-        return await self._rows(QuarantineRow, "quarantine", list(capture_ids))
+        return await self._rows(QuarantineRow, "reading/quarantine", list(capture_ids))
 
     async def counts(self, capture_ids: Sequence[str]) -> dict[str, int]:
         """How many events of each type; two captures of the same meeting add up."""
-        return {row["type"]: row["count"] for row in await self._fetch("counts", list(capture_ids))}
+        return {row["type"]: row["count"] for row in await self._fetch("reading/counts", list(capture_ids))}
 
     async def _endpoint_ids(self, capture_ids: Sequence[str], participant: str | None) -> list[str] | None:
         """The endpoints that `participant` names, among them the one with that id; None without one."""
         if participant is None:
             return None
         wanted = _folded(participant)
-        rows = await self._fetch("names", list(capture_ids))
+        rows = await self._fetch("reading/names", list(capture_ids))
         return [participant, *{row["endpoint_id"] for row in rows if _folded(row["name"]) == wanted}]
 
     async def _selection(self, capture_ids: Sequence[str], wanted: Filter, through: int | None = None) -> _Selection:
@@ -250,32 +250,32 @@ class Reader:
         if selection.is_scattered:
             # Sorting whole events would fetch all of them for every page; where the page ends, an index tells alone.
             # A limit besides would tempt planners to go through everybody's events until there are enough.
-            [end] = await self._fetch("page_end", capture_id, after, through, *selection.keys, limit)
+            [end] = await self._fetch("reading/page_end", capture_id, after, through, *selection.keys, limit)
             through = end["max"]
             if through is None:
                 return []
         conditions = (*selection.keys, selection.since, selection.until)
-        return await self._rows(EventRow, "events", capture_id, after, through, *conditions, most)
+        return await self._rows(EventRow, "reading/events", capture_id, after, through, *conditions, most)
 
     async def _latest(self, room: str | None, limit: int) -> list[UUID]:
-        return [row["scope_id"] for row in await self._fetch("scopes_latest", room, limit)]
+        return [row["scope_id"] for row in await self._fetch("reading/scopes_latest", room, limit)]
 
     async def _by_prefix(self, text: str) -> list[UUID]:
         prefix = text.replace("-", "").lower()
         if not _SHORTEST_PREFIX <= len(prefix) <= _ID_DIGITS or not re.fullmatch("[0-9a-f]+", prefix):
             return []
         first, last = UUID(prefix.ljust(_ID_DIGITS, "0")), UUID(prefix.ljust(_ID_DIGITS, "f"))
-        return [row["scope_id"] for row in await self._fetch("scopes_by_prefix", first, last, _CANDIDATES)]
+        return [row["scope_id"] for row in await self._fetch("reading/scopes_by_prefix", first, last, _CANDIDATES)]
 
     async def _meetings(self, ids: list[UUID], now: datetime | None) -> list[MeetingRow]:
-        return await self._rows(MeetingRow, "meetings", ids, now or datetime.now(UTC), self._lost_after)
+        return await self._rows(MeetingRow, "reading/meetings", ids, now or datetime.now(UTC), self._lost_after)
 
     async def _rows(self, shape: type[_R], name: str, *arguments: Any) -> list[_R]:
         return [shape(**dict(row)) for row in await self._fetch(name, *arguments)]
 
     async def _fetch(self, name: str, *arguments: Any) -> list[Any]:
         try:
-            return await self._connection.fetch(sqlfiles.statement(f"queries/{name}"), *arguments)
+            return await self._connection.fetch(sqlfiles.statement(name), *arguments)
         except database.TROUBLE as error:
             raise DatabaseUnreachable(f"PostgreSQL did not answer: {database.explain(error)}") from None
 

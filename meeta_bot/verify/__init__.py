@@ -57,7 +57,7 @@ async def stored_captures(url: str, settings: Settings) -> list[str]:
 
     :raises DatabaseError: PostgreSQL refused, or does not answer.
     """
-    return [row["capture_id"] for row in await _fetch(url, settings, "verify_capture_ids")]
+    return [row["capture_id"] for row in await _fetch(url, settings, "verify/capture_ids")]
 
 
 async def knows(url: str, settings: Settings, capture_id: UUID) -> bool:
@@ -65,7 +65,7 @@ async def knows(url: str, settings: Settings, capture_id: UUID) -> bool:
 
     :raises DatabaseError: PostgreSQL refused, or does not answer.
     """
-    [row] = await _fetch(url, settings, "verify_knows", capture_id)
+    [row] = await _fetch(url, settings, "verify/knows", capture_id)
     return bool(row[0])
 
 
@@ -89,7 +89,7 @@ async def stray_meetings(url: str, settings: Settings) -> list[Verdict]:
             first_bad_seq=None,
             checks=checks_of({PROJECTIONS: problem}),
         )
-        for row in await _fetch(url, settings, "verify_meetings")
+        for row in await _fetch(url, settings, "verify/meetings")
     ]
 
 
@@ -246,7 +246,7 @@ def _state(seen: Seen, now: int, interval_ms: int) -> str:
 async def _fetch(url: str, settings: Settings, name: str, *arguments: Any) -> list[Any]:
     connection = await examine.connect(url, settings)
     try:
-        return list(await connection.fetch(sqlfiles.statement(f"queries/{name}"), *arguments))
+        return list(await connection.fetch(sqlfiles.statement(name), *arguments))
     except database.TROUBLE as error:
         raise database.trouble(error) from None
     finally:

@@ -90,7 +90,7 @@ async def connect(url: str, settings: Settings) -> database.Connection:
     connection = await database.connect(url, settings, purpose="verify", read_only=True)
     try:
         await database.require_schema(connection)
-        await connection.execute(sqlfiles.statement("queries/verify_session"))
+        await connection.execute(sqlfiles.statement("verify/session"))
         await connection.set_type_codec(
             "timestamptz", schema="pg_catalog", format="tuple", encoder=_as_tuple, decoder=_first
         )
@@ -115,7 +115,7 @@ async def look(connection: database.Connection, job: Look) -> Seen:
     if _uuid(job.capture_id) is None:
         return await _nowhere(connection, job)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        head = await connection.fetchrow(sqlfiles.statement("queries/verify_head"), job.capture_id)
+        head = await connection.fetchrow(sqlfiles.statement("verify/head"), job.capture_id)
         assert head is not None  # noqa: S101 (an aggregate is always one row)
         if not head["events"] and not head["is_known"]:
             return await _nowhere(connection, job)
@@ -125,7 +125,7 @@ async def look(connection: database.Connection, job: Look) -> Seen:
 async def _look(connection: database.Connection, job: Look, head: Any) -> Seen:
     events, last_seq = head["events"], head["last_seq"] or 0
     life = Life(job.interval_ms, last_seq)
-    async for row in connection.cursor(sqlfiles.statement("queries/verify_life"), job.capture_id, prefetch=500):
+    async for row in connection.cursor(sqlfiles.statement("verify/life"), job.capture_id, prefetch=500):
         life.take(LifeEvent(*row))
     life.close()
     notes, misplaced = await _quarantine_notes(connection, job.capture_id)
@@ -164,7 +164,7 @@ async def part(connection: database.Connection, job: Part) -> Chain:
 async def _chain(connection: database.Connection, job: Part) -> Chain:
     links = Links(job.capture_id, job.after, job.silence_ms)
     cursor = await connection.cursor(
-        sqlfiles.statement("queries/verify_events"),
+        sqlfiles.statement("verify/events"),
         job.capture_id,
         job.after or _BEFORE_ALL,
         job.through,
@@ -191,11 +191,11 @@ async def _take_apart(
     """A row that something large belongs to, alone."""
     sealed = {}
     if is_large:
-        payload = await connection.fetchval(sqlfiles.statement("queries/verify_payload"), capture_id, row.seq)
+        payload = await connection.fetchval(sqlfiles.statement("verify/payload"), capture_id, row.seq)
         row = row._replace(payload=payload)
     if row.quarantine_reason is not None:
         arguments = (capture_id, row.seq, row.digest)
-        found = await connection.fetchrow(sqlfiles.statement("queries/verify_sealed"), *arguments)
+        found = await connection.fetchrow(sqlfiles.statement("verify/sealed"), *arguments)
         sealed = {} if found is None else {row.seq: (found["reason"], found["sealed"])}
     links.take([row], sealed)
 
@@ -216,9 +216,7 @@ async def _nowhere(connection: database.Connection, job: Look) -> Seen:
         )
     problems: dict[str, Problem | None] = {NUMBERS: problem, PROJECTIONS: None}
     if _uuid(job.capture_id) is not None:
-        leftovers = await connection.fetch(
-            sqlfiles.statement("queries/verify_projections"), job.capture_id, MOST_DIFFERENCES
-        )
+        leftovers = await connection.fetch(sqlfiles.statement("verify/projections"), job.capture_id, MOST_DIFFERENCES)
         problems[PROJECTIONS] = _told_differences([_difference(row) for row in leftovers])
     if job.expect is not None:
         problems[HEAD] = Problem("there is no head")
@@ -267,7 +265,7 @@ async def _expectation(
     """Is the head the expected one? One that still grows may have passed it, which is told."""
     if job.expect == head["head"]:
         return None, None
-    found = await connection.fetchval(sqlfiles.statement("queries/verify_digest_seq"), job.capture_id, job.expect)
+    found = await connection.fetchval(sqlfiles.statement("verify/digest_seq"), job.capture_id, job.expect)
     if found is not None and not has_ended:
         return None, f"the expected head is that of event {found}; {head['last_seq'] - found} have been added since"
     if found is not None:
@@ -279,7 +277,7 @@ async def _expectation(
 
 
 async def _quarantined(connection: database.Connection, capture_id: str) -> Any:
-    statement = sqlfiles.statement("queries/verify_quarantine")
+    statement = sqlfiles.statement("verify/quarantine")
     return await connection.fetchrow(statement, capture_id, _uuid(capture_id))
 
 
@@ -295,7 +293,7 @@ async def _quarantine_notes(connection: database.Connection, capture_id: str) ->
 
 
 async def _projections_problem(connection: database.Connection, capture_id: str, head: Any) -> Problem | None:
-    found = await connection.fetch(sqlfiles.statement("queries/verify_projections"), capture_id, MOST_DIFFERENCES)
+    found = await connection.fetch(sqlfiles.statement("verify/projections"), capture_id, MOST_DIFFERENCES)
     differences = [_difference(row) for row in found]
     if head["is_known"]:
         last = [name for name in ("last_at", "last_monotonic_ms") if head[f"told_{name}"] != head[name]]

@@ -22,7 +22,7 @@ _UNTOLD_HINT = "nothing was seen then: treat it as a gap up to the next event, a
 
 
 class LifeEvent(NamedTuple):
-    """A row of verify_life.sql; `occurred_at` is in microseconds from the year 2000."""
+    """A row of the statement verify/life; `occurred_at` is in microseconds from the year 2000."""
 
     seq: int
     type: str

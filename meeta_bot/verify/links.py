@@ -28,7 +28,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 class StoredEvent(NamedTuple):
-    """A row of meeta.events in the order of verify_events.sql; times are microseconds from the year 2000."""
+    """A row of meeta.events in the order of the statement verify/events; times are microseconds from the year 2000."""
 
     seq: int
     type: str

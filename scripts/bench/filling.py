@@ -197,7 +197,7 @@ async def _vacuum_derived(url: str) -> None:
 
 
 async def _derive(connection: asyncpg.Connection[Any], capture_ids: Sequence[UUID]) -> None:
-    statement = sqlfiles.statement("queries/rebuild_chunk")
+    statement = sqlfiles.statement("rebuild/chunk")
     for capture_id in sorted(capture_ids):
         last = 0
         while row := await connection.fetchrow(statement, capture_id, last, migrations.REBUILD_CHUNK):

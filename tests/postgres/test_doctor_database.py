@@ -84,16 +84,38 @@ async def test_a_newer_schema_is_a_failure_and_an_older_one_is_none(own_database
     assert (result.status, result.exit_code) == (Status.FAILED, 4)
     assert "9999" in result.found
     assert "newer meeta-bot" in (result.hint or "")
-    await execute(own_database_url, "DELETE FROM meeta.migrations WHERE number > 1")
+    await execute(
+        own_database_url,
+        "UPDATE meeta.migrations SET number = 0 WHERE number = 1; DELETE FROM meeta.migrations WHERE number > 0",
+    )
     result = (await look(own_database_url))["schema"]
     assert result.status is Status.WARNING
     assert "db upgrade" in (result.hint or "")
 
 
+async def test_a_view_that_another_version_made(own_database_url: str) -> None:
+    other = "UPDATE meeta.definitions SET sha256 = '', program_version = '{}' WHERE name = 'views/counts'"
+    await execute(own_database_url, other.format("0.0.1"))
+    result = (await look(own_database_url))["schema"]
+    assert (result.status, result.found) == (Status.WARNING, "not as this program has it: views/counts")
+    assert "db upgrade" in (result.hint or "")
+    await execute(own_database_url, other.format("99.0.0"))
+    result = (await look(own_database_url))["schema"]
+    assert (result.status, result.found) == (Status.FAILED, "views/counts of a newer program")
+    assert "newer meeta-bot" in (result.hint or "")
+
+
+async def test_a_schema_from_before_the_first_release_is_a_failure(own_database_url: str) -> None:
+    await execute(own_database_url, "UPDATE meeta.migrations SET name = '0001_initial'")
+    result = (await look(own_database_url))["schema"]
+    assert (result.status, result.exit_code) == (Status.FAILED, 4)
+    assert "meeta_before" in (result.hint or "")
+
+
 async def test_a_migration_that_was_changed_after_it_was_applied_is_a_failure(own_database_url: str) -> None:
     await execute(own_database_url, "UPDATE meeta.migrations SET sha256 = '' WHERE number = 1")
     result = (await look(own_database_url))["schema"]
-    assert (result.status, "0001_initial" in result.found) == (Status.FAILED, True)
+    assert (result.status, "0001_tables" in result.found) == (Status.FAILED, True)
 
 
 @asynccontextmanager

@@ -80,10 +80,10 @@ async def test_failing_migration_is_rolled_back_whole(empty_url: str, monkeypatc
     broken = (9000, "9000_broken", "CREATE TABLE meeta.half (); SELECT 1 / 0;")
     real = sqlfiles.migrations()
     monkeypatch.setattr(sqlfiles, "migrations", lambda: [*real, broken])
-    with pytest.raises(DatabaseError, match="9000_broken failed and was rolled back: division by zero"):
+    with pytest.raises(DatabaseError, match="9000_broken failed, and the whole upgrade was rolled back: division by"):
         await migrations.upgrade(empty_url, SETTINGS)
-    assert await fetch(empty_url, "SELECT to_regclass('meeta.half') AS half") == [{"half": None}]
-    assert (await migrations.status(empty_url, SETTINGS)).applied == NAMES
+    assert await fetch(empty_url, "SELECT FROM pg_namespace WHERE nspname = 'meeta'") == []
+    assert (await migrations.status(empty_url, SETTINGS)).pending == [*NAMES, "9000_broken"]
 
 
 @pytest.mark.parametrize("hours", [-30, 30])
@@ -95,7 +95,7 @@ async def test_host_clock_far_off_is_refused(empty_url: str, hours: int) -> None
 async def test_waiting_for_another_upgrade_is_bounded(empty_url: str) -> None:
     other = await asyncpg.connect(empty_url)
     try:
-        await other.execute(sqlfiles.statement("queries/migrations_lock"))
+        await other.execute(sqlfiles.statement("schema/lock"))
         with pytest.raises(DatabaseUnreachable, match="lock"):
             await migrations.upgrade(empty_url, settings.load({"database_statement_timeout": 0.1}))
     finally:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meeta_bot import settings as bot_settings
-from meeta_bot.database import migrations, sqlfiles
+from meeta_bot.database import migrations
 from meeta_bot.events import (
     CaptureGap,
     CaptureHeartbeat,
@@ -38,7 +38,6 @@ from tests.postgres.samples import (
     MEETING,
     OTHER_MEETING,
     arbitrary_events,
-    capture_id,
     ended,
     happening,
     identified,
@@ -177,28 +176,6 @@ async def test_gaps_have_both_clocks(database_url: str) -> None:
     tables = await derived(database_url)
     assert [(row["from_ms"], row["to_ms"]) for row in tables["gaps"]] == [(-600_000, 5)]
     assert await rebuilt(database_url) == tables
-
-
-async def test_a_database_from_before_gaps_had_both_clocks(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = sqlfiles.migrations()
-    with monkeypatch.context() as before:
-        before.setattr(sqlfiles, "migrations", lambda: known[:4])
-        await migrations.upgrade(empty_url, bot_settings.load())
-        new = CaptureGap(cause=GapCause.REJOINED, lost=Lost.EVERYTHING, from_at=1, to_at=2, from_ms=10, to_ms=20)
-        await write(empty_url, seal_all(long_story(7), capture_id(BEGAN_MS)))
-        await write(empty_url, seal_all([*long_story(0)[:-1], happening(new, 20)], capture_id(BEGAN_MS + 1)))
-        await fetch(empty_url, "CREATE ROLE reader_of_0004")
-        await fetch(empty_url, "GRANT SELECT ON meeta.participants TO reader_of_0004")
-    try:
-        await migrations.upgrade(empty_url, bot_settings.load())
-        tables = await derived(empty_url)
-        assert [(row["from_ms"], row["to_ms"]) for row in tables["gaps"]] == [(None, None), (None, None), (10, 20)]
-        assert await rebuilt(empty_url) == tables
-        granted = "SELECT has_table_privilege('reader_of_0004', 'meeta.participants', 'SELECT') AS still"
-        assert await fetch(empty_url, granted) == [{"still": True}]
-    finally:
-        await fetch(empty_url, "DROP OWNED BY reader_of_0004")
-        await fetch(empty_url, "DROP ROLE reader_of_0004")
 
 
 async def test_meeting_of_two_witnesses(database_url: str) -> None:

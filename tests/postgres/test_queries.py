@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from meeta_bot import settings
-from meeta_bot.database import migrations, sqlfiles
 from meeta_bot.errors import Ambiguous, NotFound
 from meeta_bot.events import CaptureGap, EndReason, GapCause, Lost, ParticipantRenamed, json_schema
 from meeta_bot.events.document import event_document
@@ -393,14 +392,9 @@ async def test_a_page_reads_little_more_than_it_returns(
                 assert explained.buffers <= most * len(page), wanted
 
 
-async def test_new_events_are_vacuumed_soon_in_every_month(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = sqlfiles.migrations()
-    with monkeypatch.context() as before:
-        before.setattr(sqlfiles, "migrations", lambda: known[:3])
-        await migrations.upgrade(empty_url, SETTINGS)
-    await migrations.upgrade(empty_url, settings.load({"partition_months_ahead": 24}))
+async def test_new_events_are_vacuumed_soon_in_every_month(database_url: str) -> None:
     rows = await fetch(
-        empty_url,
+        database_url,
         "SELECT reloptions FROM pg_class JOIN pg_inherits ON pg_class.oid = inhrelid"
         " WHERE inhparent = 'meeta.events'::regclass",
     )

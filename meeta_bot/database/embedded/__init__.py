@@ -212,7 +212,7 @@ async def _create_database(places: Places) -> None:
     try:
         connection = await _connect(places, "postgres")
         try:
-            await connection.execute(sqlfiles.statement("queries/create_database"))
+            await connection.execute(sqlfiles.statement("embedded/create_database"))
         finally:
             connection.terminate()
     except _TROUBLE as error:

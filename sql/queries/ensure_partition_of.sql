@@ -1,1 +1,0 @@
-SELECT meeta.ensure_partition_of($1::uuid)

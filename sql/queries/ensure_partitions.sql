@@ -1,1 +1,0 @@
-SELECT meeta.ensure_partitions(now(), $1::integer)

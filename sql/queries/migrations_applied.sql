@@ -1,1 +1,0 @@
-SELECT number, name, sha256 FROM meeta.migrations ORDER BY number

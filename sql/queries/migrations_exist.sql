@@ -1,1 +1,0 @@
-SELECT to_regclass('meeta.migrations') IS NOT NULL

@@ -1,1 +1,0 @@
-SELECT meeta.project($1::uuid[], $2::bigint[], $3::text[])
