@@ -66,6 +66,10 @@ browser-tests: setup-test ## The local stack and the end-to-end tests, in real C
 bench: setup-test ## Measure speed and memory, and write docs/performance.md (about half an hour)
 	$(python) -m scripts.bench --keep
 
+.PHONY: docs
+docs: setup-test ## Write docs/settings.md anew from the code
+	$(python) -m scripts.settings_page
+
 .PHONY: chaos
 chaos: setup-test ## Inject a thousand faults, and ask whether anything was lost (about half an hour)
 	$(python) -m tests.chaos

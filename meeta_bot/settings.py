@@ -88,24 +88,34 @@ class Settings(BaseSettings):
 
     # --- deadlines: no state lasts longer -------------------------------------------------------------
     browser_start_timeout: float = Field(30, gt=0, description="Chromium answers; 2 s on an idle machine")
-    page_load_timeout: float = Field(30, gt=0, description="document, config and library have loaded")
+    page_load_timeout: float = Field(
+        30, gt=0, description="document, config and library have loaded; longer than a person would wait"
+    )
     join_timeout: float = Field(45, gt=0, description="in the room, counted from the loaded page")
-    lobby_timeout: float = Field(600, gt=0, description="let in from the lobby by a moderator")
+    lobby_timeout: float = Field(
+        600, gt=0, description="let in from the lobby by a moderator, who has to notice and to act"
+    )
     reconnect_timeout: float = Field(
         900, gt=0, description="back in a room that was lost; three times the longest outage that was tried"
     )
-    reconnect_pause_initial: float = Field(0.5, gt=0, description="before the second try to get back into a room")
-    reconnect_pause_max: float = Field(10, gt=0, description="longest pause between tries to get back into a room")
+    reconnect_pause_initial: float = Field(
+        0.5, gt=0, description="before the second try to get back into a room; the first comes at once"
+    )
+    reconnect_pause_max: float = Field(
+        10, gt=0, description="longest pause between tries; a server that is back is met within it"
+    )
     browser_failures_limit: int = Field(
         3, gt=0, description="times in a row that Chromium gives no page of use; then another is started"
     )
     browser_doubt_timeout: float = Field(
         2, gt=0, description="a page comes, or answers while it loads, after all were lost; else another Chromium"
     )
-    crashes_limit: int = Field(5, gt=0, description="crashes of page or browser within crashes_window end a capture")
+    crashes_limit: int = Field(
+        5, gt=0, description="crashes within crashes_window end a capture: the next would be no better"
+    )
     crashes_window: float = Field(600, gt=0, description="older crashes are forgiven")
     leave_timeout: float = Field(2, gt=0, description="out of the room; then the page is closed anyway")
-    page_call_timeout: float = Field(10, gt=0, description="any single call into a page")
+    page_call_timeout: float = Field(10, gt=0, description="any single call into a page; half of page_hung_timeout")
     flush_timeout: float = Field(15, gt=0, description="deliver the spool on the way out; the rest stays in it")
     browser_stop_timeout: float = Field(5, gt=0, description="Chromium closes; then it is killed")
 
@@ -136,14 +146,18 @@ class Settings(BaseSettings):
         50_000, gt=0, description="messages a page holds unacknowledged; minutes of a busy meeting"
     )
     page_buffer_bytes: int = Field(64 * 2**20, gt=0, description="the same as text; a renderer has some GiB")
-    page_resend_ms: int = Field(3_000, gt=0, description="an unacknowledged batch is sent again after")
+    page_resend_ms: int = Field(
+        3_000, gt=0, description="an unacknowledged batch is sent again after; an append takes far less"
+    )
     page_text_limit: int = Field(
         2**20, gt=0, description="characters of one string from a page; longer ones are cut and marked"
     )
     acknowledge_pause: float = Field(
         0.1, ge=0, description="acknowledgements gather, unless half the window is used; well below page_resend_ms"
     )
-    bridge_queue_batches: int = Field(64, gt=0, description="batches waiting for the normalizer, a capture")
+    bridge_queue_batches: int = Field(
+        64, gt=0, description="batches waiting for the normalizer, a capture; two windows"
+    )
 
     # --- spool ----------------------------------------------------------------------------------------
     spool_max_bytes: int = Field(2 * 2**30, gt=0, description="a spool file grows no larger; below most disks")
@@ -157,12 +171,18 @@ class Settings(BaseSettings):
         16 * 2**20, gt=0, description="a batch read from disk, but for its last block: events can be large"
     )
     spool_group_appends: int = Field(256, gt=0, description="appends that share one fsync")
-    spool_retry_timeout: float = Field(600, gt=0, description="a spool that takes nothing ends its captures after")
-    spool_retry_pause: float = Field(1, gt=0, description="between tries to append to a spool that is full")
+    spool_retry_timeout: float = Field(
+        600, gt=0, description="a spool that takes nothing ends its captures after; until then a disk can be emptied"
+    )
+    spool_retry_pause: float = Field(
+        1, gt=0, description="between tries to append to a spool that is full; the page keeps the rest"
+    )
     heartbeat_interval: float = Field(15, gt=0, description="how exactly the end of a killed process is known")
 
     # --- writer and PostgreSQL ------------------------------------------------------------------------
-    writer_batch_events: int = Field(500, gt=0, le=5000, description="events a transaction")
+    writer_batch_events: int = Field(
+        500, gt=0, le=5000, description="events a transaction; smaller ones store fewer a second"
+    )
     writer_bulk_backlog: int = Field(
         2_000, gt=0, description="when more events than this wait, they are stored in bulk; four ordinary batches"
     )
@@ -184,11 +204,19 @@ class Settings(BaseSettings):
     outage_reminder_interval: float = Field(
         3600, gt=0, description="between log lines about a sink that stays unavailable; an outage may last for days"
     )
-    database_connect_timeout: float = Field(5, gt=0, description="a connection stands")
-    database_statement_timeout: float = Field(60, gt=0, description="one statement answers")
-    database_retry_initial: float = Field(0.2, gt=0, description="first pause after a failed delivery")
-    database_retry_max: float = Field(10, gt=0, description="longest pause between deliveries that fail")
-    partition_months_ahead: int = Field(3, ge=1, le=24, description="months of partitions created ahead")
+    database_connect_timeout: float = Field(5, gt=0, description="a connection stands; else it is tried again")
+    database_statement_timeout: float = Field(
+        60, gt=0, description="one statement answers; migrations and rebuilds may take longer"
+    )
+    database_retry_initial: float = Field(
+        0.2, gt=0, description="first pause after a failed delivery; it doubles with each that follows"
+    )
+    database_retry_max: float = Field(
+        10, gt=0, description="longest pause between such deliveries; a database that is back waits so long"
+    )
+    partition_months_ahead: int = Field(
+        3, ge=1, le=24, description="months of partitions made ahead; a month may begin while none can be made"
+    )
     embedded_start_timeout: float = Field(30, gt=0, description="the embedded PostgreSQL answers, after recovery")
 
     # --- sampling -------------------------------------------------------------------------------------
