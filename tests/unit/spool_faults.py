@@ -58,7 +58,7 @@ async def found_in(directory: Path) -> tuple[list[SealedEvent], list[OpenCapture
 
 
 def without_counts(heads: Path) -> None:
-    """Make of a witness what an older version would have written, which knew nothing of books."""
+    """Take the books out of a witness, as they are left out for a room with a long name."""
     content = heads.read_bytes()
     slots = [content[place : place + SLOT_BYTES] for place in range(0, len(content), SLOT_BYTES)]
     heads.write_bytes(b"".join(map(_slot_without_counts, slots)))

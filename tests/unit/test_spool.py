@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from meeta_bot.capture import spool as spools
 from meeta_bot.capture.normalize import State
 from meeta_bot.capture.spool import Position, Reader, Spool
-from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
-from meeta_bot.events import CaptureError, SealedEvent, Unknown, chain
+from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull, SpoolUnusable
+from meeta_bot.events import CaptureError, Unknown, chain
 from tests.unit.builders import append, broken_links, event, sealed, settings, state
+from tests.unit.spool_faults import as_a_kill_leaves_it
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -39,8 +40,7 @@ async def main():
     async def capture(name):
         number = 0
         while True:
-            position = await spool.append(name, append(number + 1, number + 2, capture_id=name,
-                                                       page_load="load", page_seq=number + 2))
+            position = await spool.append(name, append(number + 1, number + 2, capture_id=name))
             number = position.last_seq
             print(name, number, flush=True)
 
@@ -116,7 +116,7 @@ async def test_killed_in_the_middle_of_appends_everything_acknowledged_is_there_
         assert [item.seq for item in chained] == list(range(1, len(chained) + 1))
         assert len(chained) >= number
         assert broken_links(chained) == []
-        assert left[name] == Position(chained[-1].seq, chained[-1].digest, "load", chained[-1].seq)
+        assert left[name] == Position(chained[-1].seq, chained[-1].digest)
 
 
 async def test_killed_twice_the_numbers_go_on_without_a_hole(directory: Path) -> None:
@@ -190,11 +190,11 @@ def test_a_file_in_place_of_a_parent_is_an_error(directory: Path) -> None:
 
 
 async def test_positions_tell_the_last_number_and_digest(spool: Spool) -> None:
-    first = await spool.append("c", append(1, 2, capture_id="c", page_load="load", page_seq=7))
+    first = await spool.append("c", append(1, 2, capture_id="c"))
     second = await spool.append("c", append(3, capture_id="c"))
     found = [item.event for item in await spool.read(10)]
-    assert first == Position(2, found[1].digest, "load", 7)
-    assert second == Position(3, found[2].digest, "load", 7)
+    assert first == Position(2, found[1].digest)
+    assert second == Position(3, found[2].digest)
     assert broken_links(found) == []
 
 
@@ -210,13 +210,13 @@ async def test_appends_that_share_a_transaction_get_their_numbers_in_order(spool
 
 async def test_a_capture_goes_on_after_reopening_without_being_asked_for(directory: Path) -> None:
     first = Spool(directory, settings())
-    before = await first.append("c", append(1, 2, capture_id="c", page_load="load", page_seq=5))
+    before = await first.append("c", append(1, 2, capture_id="c"))
     await first.close()
     second = Spool(directory, settings())
     after = await second.append("c", append(3, capture_id="c"))
     found = [item.event for item in await second.read(10)]
     await second.close()
-    assert (after.last_seq, after.page_load, after.page_seq) == (before.last_seq + 1, "load", 5)
+    assert after == Position(before.last_seq + 1, found[-1].digest)
     assert broken_links(found) == []
 
 
@@ -229,9 +229,7 @@ async def test_a_number_is_not_given_again_after_the_end_of_a_capture(spool: Spo
 async def test_open_captures_come_back_with_state_and_position(directory: Path) -> None:
     first = Spool(directory, settings())
     kept = state("open", subject="Numbers", in_conference=True, properties={"a": "b"})
-    position = await first.append(
-        "open", append(1, capture_id="open", state=kept, touched_at=123, page_load="l", page_seq=9)
-    )
+    position = await first.append("open", append(1, capture_id="open", state=kept, touched_at=123))
     await first.append("over", append(1, capture_id="over", ended=True))
     await first.close()
     second = Spool(directory, settings())
@@ -526,45 +524,6 @@ async def test_a_full_spool_takes_again_when_its_reader_has_moved(directory: Pat
     await spool.close()
 
 
-OLD_SCHEMA = """
-CREATE TABLE captures (
-    capture_id TEXT PRIMARY KEY, page_load TEXT, page_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-    head BLOB NOT NULL, state BLOB NOT NULL, touched_at INTEGER NOT NULL, ended INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE events (ordinal INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL);
-PRAGMA user_version = 1;
-"""
-
-
-def write_first_version(directory: Path, chained: list[SealedEvent]) -> None:
-    """A spool as version 1 left it; its first event is stored elsewhere."""
-    directory.mkdir()
-    database = sqlite3.connect(directory / "events.sqlite3")
-    database.executescript(OLD_SCHEMA)
-    rows = [(msgspec.msgpack.encode(item),) for item in chained]
-    database.executemany("INSERT INTO events (sealed) VALUES (?)", rows)
-    database.execute("DELETE FROM events WHERE ordinal = 1")
-    values = ("c", "load", 4, 4, chained[-1].digest, msgspec.msgpack.encode(state("c")), 1, 0)
-    database.execute("INSERT INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-    database.commit()
-    database.close()
-
-
-async def test_a_spool_of_the_first_version_is_delivered_and_goes_on(directory: Path) -> None:
-    chained = sealed([event(number) for number in range(1, 5)], "c")
-    write_first_version(directory, chained)
-    spool = Spool(directory, settings())
-    reader = spool.reader()
-    assert reader.waiting == 3
-    await spool.append("c", append(5, capture_id="c"))
-    found = [item.event for item in await reader.read(10)]
-    assert found[:3] == chained[1:]
-    assert broken_links(found) == [2]  # its predecessor is gone, no other
-    await take(reader, 4)
-    assert rows_on_disk(spool) == 0
-    await spool.close()
-
-
 # --- full and damaged disks ----------------------------------------------------------------------------------------
 
 
@@ -624,15 +583,53 @@ async def make_spool(directory: Path, events: int = 50) -> Path:
     return directory / "events.sqlite3"
 
 
-async def test_a_spool_of_a_newer_version_is_refused_and_not_touched(directory: Path) -> None:
-    path = await make_spool(directory, 1)
-    database = sqlite3.connect(path)
-    database.execute(f"PRAGMA user_version = {spools.FORMAT_VERSION + 1}")
-    database.close()
-    before = path.read_bytes()
-    with pytest.raises(SpoolError, match="newer version"):
-        Spool(directory, settings())
-    assert path.read_bytes() == before
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize("other", [spools.FORMAT_VERSION - 1, spools.FORMAT_VERSION + 1])
+@pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+async def test_a_spool_of_another_format_is_refused_with_what_to_do_and_not_touched(
+    directory: Path, tmp_path: Path, other: int, killed: bool
+) -> None:
+    spool = Spool(directory, settings())
+    await spool.append("c", append(1, capture_id="c"))
+    left = directory
+    if killed:
+        left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    put_format(left, other, is_log_kept=killed)
+    before = contents(left)
+    with pytest.raises(
+        SpoolUnusable, match=rf"has format {other}, this program .* format {spools.FORMAT_VERSION}$"
+    ) as no:
+        Spool(left, settings())
+    assert no.value.hint == "deliver it with the version of meeta-bot that wrote it, or move its directory away"
+    after = contents(left)
+    assert {name: after.pop(name) for name in before} == before
+    assert set(after) <= {"events.sqlite3-shm", "events.sqlite3-wal"}  # SQLite's own, of reading
+    assert not after.get("events.sqlite3-wal")
+
+
+def put_format(directory: Path, other: int, *, is_log_kept: bool) -> None:
+    """Have the file say that it has another format; with `is_log_kept`, in SQLite's log alone."""
+    path = directory / "events.sqlite3"
+    changing = sqlite3.connect(path, isolation_level=None)
+    changing.execute(f"PRAGMA user_version = {other}")
+    files = contents(directory) if is_log_kept else {}
+    changing.close()
+    for name, content in files.items():
+        if not name.endswith("-shm"):
+            (directory / name).write_bytes(content)
+
+
+async def test_starters_pass_over_a_spool_of_another_format(tmp_path: Path) -> None:
+    await make_spool(tmp_path / "1", 1)
+    put_format(tmp_path / "1", 3, is_log_kept=False)
+    assert list(spools.adopt(tmp_path, settings())) == []
+    spool = spools.acquire(tmp_path, settings())
+    assert spool.directory == tmp_path / "2"
+    await spool.close()
 
 
 # --- against a model -----------------------------------------------------------------------------------------------

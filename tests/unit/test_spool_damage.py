@@ -21,14 +21,14 @@ from meeta_bot.capture.normalize.state import Counts
 from meeta_bot.capture.spool import Position, Spool
 from meeta_bot.capture.spool.file import Block, pack
 from meeta_bot.capture.spool.repair import inspection
-from meeta_bot.errors import SpoolError, SpoolUnusable
+from meeta_bot.errors import SpoolUnusable
 from meeta_bot.events import SealedEvent, chain
-from tests.unit.builders import append, broken_links, event, sealed, settings, state
+from tests.unit.builders import append, settings, state
 from tests.unit.spool_faults import DATABASE, LOG, as_a_kill_leaves_it, flip, found_in, without_counts
 
 BLOCKS = 40
 PAGE, LEAF = 4096, 13  # bytes of a page; what the first byte of one says that holds rows of a table
-VERSION_BYTES = (60, 64)  # of the file's header, where SQLite keeps user_version
+FORMAT_BYTES = (60, 64)  # of the file's header, where SQLite keeps user_version
 
 
 @pytest.fixture
@@ -174,12 +174,12 @@ async def test_books_come_from_the_witness_when_the_state_that_had_them_is_lost(
         (left / LOG).unlink()
     else:
         flip(left / LOG, -1)
-    older = Path(shutil.copytree(left, tmp_path / "older"))
-    without_counts(older / "heads")
+    bare = Path(shutil.copytree(left, tmp_path / "bare"))
+    without_counts(bare / "heads")
     _, (capture,), again = await found_in(left)
     assert (capture.position.last_seq, capture.state.counts) == (4, counts)
     await again.close()
-    _, (capture,), again = await found_in(older)
+    _, (capture,), again = await found_in(bare)
     assert (capture.position.last_seq, capture.state.counts) == (4, Counts())
     await again.close()
 
@@ -421,8 +421,8 @@ async def flip_and_open(folder: Path, original: Path, acknowledged: list[SealedE
     flip(directory / DATABASE, offset, bit)
     try:
         found, captures, spool = await found_in(directory)
-    except SpoolUnusable:  # a bit of the version, so that it seems to be a newer one: it is left as it is, and said so
-        assert VERSION_BYTES[0] <= offset < VERSION_BYTES[1]
+    except SpoolUnusable:  # a bit of the format, so that it seems to have another: it is left as it is, and said so
+        assert FORMAT_BYTES[0] <= offset < FORMAT_BYTES[1]
         return
     kept = {item.seq: item for item in acknowledged}
     assert all(kept[item.seq] == item for item in found)
@@ -569,64 +569,4 @@ async def test_a_damaged_spool_keeps_nobody_from_recording(tmp_path: Path) -> No
     spool = spools.acquire(tmp_path, settings())
     assert (spool.directory, spool.damaged) == (tmp_path / "1", 1)
     await spool.append("d", append(1, capture_id="d"))
-    await spool.close()
-
-
-# --- versions -----------------------------------------------------------------------------------------------------
-
-SECOND_VERSION = """
-CREATE TABLE captures (
-    capture_id TEXT PRIMARY KEY, page_load TEXT, page_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-    head BLOB NOT NULL, state BLOB NOT NULL, touched_at INTEGER NOT NULL, ended INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE events (ordinal INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL, count INTEGER NOT NULL DEFAULT 1);
-PRAGMA user_version = 2;
-"""
-
-
-def write_second_version(directory: Path, chained: list[SealedEvent]) -> None:
-    directory.mkdir()
-    database = sqlite3.connect(directory / DATABASE)
-    database.executescript(SECOND_VERSION)
-    rows = [(3, pack(chained[:3]), 3), (4, pack(chained[3:4]), 1)]
-    database.executemany("INSERT INTO events (ordinal, sealed, count) VALUES (?, ?, ?)", rows)
-    values = ("c", "load", 4, 4, chained[3].digest, msgspec.msgpack.encode(state("c")), 1, 0)
-    database.execute("INSERT INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-    database.commit()
-    database.close()
-
-
-async def test_a_spool_of_the_second_version_is_upgraded_in_place_and_goes_on(directory: Path) -> None:
-    chained = sealed([event(number) for number in range(1, 5)], "c")
-    write_second_version(directory, chained)
-    for _ in range(2):
-        found, (capture,), spool = await found_in(directory)
-        assert (found, capture.position) == (chained, Position(4, chained[-1].digest, "load", 4))
-        assert (capture.damage, await spool.waiting_of()) == (None, {"c": 4})
-        await spool.close()
-    _, _, spool = await found_in(directory)
-    await spool.append("c", append(5, capture_id="c"))
-    assert broken_links(await events_of(spool)) == []
-    await spool.close()
-
-
-async def test_a_bit_that_flipped_in_a_spool_of_the_second_version_is_told_by_the_digests(directory: Path) -> None:
-    chained = sealed([event(number) for number in range(1, 5)], "c")
-    write_second_version(directory, chained)
-    path = directory / DATABASE
-    flip(path, path.read_bytes().index(b"message 2"))
-    found, (capture,), spool = await found_in(directory)
-    assert [item.seq for item in found] == [1, 2, 3, 4]
-    assert capture.damage is not None
-    assert "number 2 does not fit its commitment" in capture.damage.evidence
-    await spool.close()
-
-
-async def test_a_full_spool_of_the_second_version_can_be_upgraded(directory: Path) -> None:
-    write_second_version(directory, sealed([event(number) for number in range(1, 5)], "c"))
-    pages = (directory / DATABASE).stat().st_size // 4096
-    spool = Spool(directory, settings(spool_max_bytes=4096 * (pages + 1)))
-    assert (spool.waiting, spool.is_nearly_full) == (4, True)
-    with pytest.raises(SpoolError):
-        await spool.append("c", append(*range(100), capture_id="c"))
     await spool.close()

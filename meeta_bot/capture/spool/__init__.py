@@ -1,11 +1,11 @@
 """The spool: events on disk between being seen and being stored.
 
-**Format.** A directory with these files; the version of the format is 3 (``user_version`` of the database), older ones
-are upgraded in place when they are opened::
+**Format.** A directory with these files; the format is 4 (``user_version`` of the database), and a spool of another one
+is refused and left as it is::
 
     lock               flock, held by the owning process
     events.sqlite3     WAL, synchronous=FULL
-        captures(capture_id, page_load, page_seq, last_seq, head, state, touched_at, ended, checksum)   one row each
+        captures(capture_id, last_seq, head, state, touched_at, ended, checksum)   one row each
         events(ordinal, sealed, count, contents, checksum)   blocks of sealed events as MessagePack, in order of
                        arrival; every event has an ordinal, a block that of its last. contents: whose they are
         damage(number, capture_id, first_seq, last_seq, missed, evidence, since_at, told)   what was found missing
@@ -15,8 +15,8 @@ are upgraded in place when they are opened::
 
 **Promises.**
 
-1. ``append`` returns after the events, the page's high-water mark and the normalizer's state are on disk together,
-   in one transaction. If it raises, nothing of it is.
+1. ``append`` returns after the events and the normalizer's state are on disk together, in one transaction. If it
+   raises, nothing of it is.
 2. The spool alone gives ``seq`` and digests: without holes, once, in the order of appends of a capture.
 3. Events stay until every open reader has forgotten them; without a reader they stay. Forgetting is neither flushed
    nor done at once, so a forgotten event may come back after a kill: sinks take the same event twice.
@@ -183,7 +183,7 @@ class Spool:
         """Open or create the spool in `directory`.
 
         :raises SpoolBusy: another process owns it.
-        :raises SpoolError: it can't be written, or is of a newer version.
+        :raises SpoolError: it can't be written, or has another format.
         """
         self.directory = directory
         self._settings = settings
@@ -395,4 +395,4 @@ def _passing_over_others() -> Iterator[None]:
     except SpoolBusy:
         pass
     except SpoolUnusable as error:
-        _log.error("spool passed over", problem=str(error))
+        _log.error("spool passed over", problem=str(error), hint=error.hint)

@@ -1,9 +1,8 @@
 """The database file of a spool: tables, versions, blocks of events, and what shows that they are as they were written.
 
-Format 3; see `spool` for the whole directory. A row's checksum is CRC-32 over all its columns. It shows what
+Format 4; see `spool` for the whole directory. A row's checksum is CRC-32 over all its columns. It shows what
 happens by accident: a flipped bit, a row that was cut or mixed up. It shows nothing of what somebody does on purpose,
 who can compute it as well: for that there are the digests, which hold from the spool to the reader of the log.
-Rows that an older version wrote have no checksum (NULL); of those only the digests show an accident.
 """
 
 from __future__ import annotations
@@ -25,34 +24,29 @@ from meeta_bot.capture.spool.reserve import is_out_of_room
 from meeta_bot.errors import SpoolError, SpoolFull, SpoolUnusable
 from meeta_bot.events import SealedEvent
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 NAME = "events.sqlite3"
 PAGE_BYTES = 4096
 WAL_PAGES = 8192  # 32 MiB beside the spool: an append that has to write them back waits, so that few may have to
 BLOCK_EVENTS = 500  # one row holds no more: whoever reads decodes whole blocks
 
-SCHEMA = """
+_TABLES = """
 CREATE TABLE captures (
     capture_id TEXT PRIMARY KEY,
-    page_load TEXT,
-    page_seq INTEGER NOT NULL,
     last_seq INTEGER NOT NULL,
     head BLOB NOT NULL,
     state BLOB NOT NULL,
     touched_at INTEGER NOT NULL,
     ended INTEGER NOT NULL,
-    checksum INTEGER
+    checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE events (
     ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
-    count INTEGER NOT NULL DEFAULT 1,
-    contents BLOB,
-    checksum INTEGER,
+    count INTEGER NOT NULL,
+    contents BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
     sealed BLOB NOT NULL
 );
-"""
-
-_DAMAGE = """
 CREATE TABLE damage (
     number INTEGER PRIMARY KEY,
     capture_id TEXT NOT NULL,
@@ -65,33 +59,14 @@ CREATE TABLE damage (
 );
 """
 
-# By the version that is upgraded. Nothing is rewritten, so that a spool which is full can be upgraded, too.
-_UPGRADES = {
-    0: SCHEMA + _DAMAGE,
-    # Version 1 had a row for each event, which is a block of one.
-    1: "ALTER TABLE events ADD COLUMN count INTEGER NOT NULL DEFAULT 1",
-    2: f"""
-        ALTER TABLE events ADD COLUMN contents BLOB;
-        ALTER TABLE events ADD COLUMN checksum INTEGER;
-        ALTER TABLE captures ADD COLUMN checksum INTEGER;
-        {_DAMAGE}
-    """,
-}
-_BLOCKS = 2  # the version from which on rows hold many events
-_CONTENTS = 3  # the version from which on rows say whose they are
-
 INSERT_BLOCK = "INSERT INTO events (ordinal, sealed, count, contents, checksum) VALUES (?, ?, ?, ?, ?)"
 SAVE_CAPTURE = """
-INSERT INTO captures (capture_id, page_load, page_seq, last_seq, head, state, touched_at, ended, checksum)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO captures (capture_id, last_seq, head, state, touched_at, ended, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (capture_id) DO UPDATE SET
-    page_load = excluded.page_load, page_seq = excluded.page_seq, last_seq = excluded.last_seq,
-    head = excluded.head, state = excluded.state, touched_at = excluded.touched_at, ended = excluded.ended,
-    checksum = excluded.checksum
+    last_seq = excluded.last_seq, head = excluded.head, state = excluded.state, touched_at = excluded.touched_at,
+    ended = excluded.ended, checksum = excluded.checksum
 """
-SELECT_CAPTURES = (
-    "SELECT capture_id, page_load, page_seq, last_seq, head, state, touched_at, ended, checksum FROM captures"
-)
+SELECT_CAPTURES = "SELECT capture_id, last_seq, head, state, touched_at, ended, checksum FROM captures"
 SELECT_BLOCKS = "SELECT ordinal, sealed, count, contents, checksum FROM events"
 
 SELECT_DAMAGE = "SELECT number, capture_id, first_seq, last_seq, missed, evidence, since_at, told FROM damage"
@@ -101,7 +76,7 @@ INSERT INTO damage (capture_id, first_seq, last_seq, missed, evidence, since_at,
 # What must be understood by a sound file, with how many parameters: a bit may have flipped in a column's name.
 _TRIALS = (
     (INSERT_BLOCK, 5),
-    (SAVE_CAPTURE, 9),
+    (SAVE_CAPTURE, 7),
     (SELECT_CAPTURES, 0),
     (SELECT_BLOCKS, 0),
     (SELECT_DAMAGE, 0),
@@ -140,8 +115,8 @@ class BlockRow(NamedTuple):
     ordinal: int
     sealed: bytes
     size: int  # in events
-    contents: bytes | None
-    checksum: int | None
+    contents: bytes
+    checksum: int
 
     def events(self) -> list[SealedEvent]:
         """What it holds.
@@ -149,10 +124,8 @@ class BlockRow(NamedTuple):
         :raises BlockDamaged: it is not as it was written.
         """
         try:
-            if self.checksum is not None:
-                found = _block_checksum(self.ordinal, self.sealed, self.size, self.contents or b"")
-                if found != self.checksum:
-                    raise BlockDamaged("its checksum does not fit")
+            if _block_checksum(self.ordinal, self.sealed, self.size, self.contents) != self.checksum:
+                raise BlockDamaged("its checksum does not fit")
             return unpack(self.sealed, self.size)
         except (msgspec.DecodeError, TypeError, ValueError, OverflowError) as error:
             raise BlockDamaged(f"it can't be decoded: {error}") from None
@@ -176,23 +149,21 @@ class CaptureRow(NamedTuple):
     """A row of ``captures`` as it is on disk, which may be damaged."""
 
     capture_id: str
-    page_load: str | None
-    page_seq: int
     last_seq: int
     head: bytes
     state: bytes
     touched_at: int
     ended: int
-    checksum: int | None
+    checksum: int
 
     @property
     def position(self) -> Position:
         """How far it has come."""
-        return Position(self.last_seq, self.head, self.page_load, self.page_seq)
+        return Position(self.last_seq, self.head)
 
     def decoded(self) -> State | None:
         """The state; None when the row is not as it was written."""
-        if self.checksum is not None and _capture_checksum(self[:-1]) != self.checksum:
+        if _capture_checksum(self[:-1]) != self.checksum:
             return None
         try:
             return _state_decoder.decode(self.state)
@@ -202,7 +173,7 @@ class CaptureRow(NamedTuple):
 
 def capture_row(position: Position, state: State, touched_at: int) -> CaptureRow:
     """What `SAVE_CAPTURE` takes."""
-    reached = (position.page_load, position.page_seq, position.last_seq, position.head)
+    reached = (position.last_seq, position.head)
     values = (state.capture_id, *reached, _encoder.encode(state), touched_at, int(state.ended))
     return CaptureRow(*values, _capture_checksum(values))
 
@@ -217,7 +188,7 @@ def blocks(sealed: Sequence[SealedEvent], last_ordinal: int) -> list[Block]:
 
 
 def pack(events: Sequence[SealedEvent]) -> bytes:
-    """Events one after the other, without their count before them: so version 1 wrote its single ones."""
+    """Events one after the other, without their count before them, which the row has."""
     header_bytes = 1 if len(events) < 16 else 3  # of a MessagePack array; blocks are smaller than 65,536 events
     return _encoder.encode(events)[header_bytes:]
 
@@ -251,24 +222,22 @@ def _capture_checksum(values: tuple[object, ...]) -> int:
 
 
 def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """Open or create it, `max_bytes` large at most, and bring it to the present format.
+    """Open or create it, `max_bytes` large at most.
 
-    :raises SpoolUnusable: it is of a newer version.
+    :raises SpoolUnusable: it has another format.
     :raises OSError: it may only be read, which SQLite would notice at the first append.
     :raises sqlite3.Error: it is damaged, or can't be written.
     """
     _try_to_write(path)
     database = open_raw(path)
     try:
-        version: int = database.execute("PRAGMA user_version").fetchone()[0]
-        if not 0 <= version <= FORMAT_VERSION:
-            raise SpoolUnusable(f"The spool {path} was written by a newer version of this program")
+        is_new = _format_of(database, path) == 0
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
         bound(database, max_bytes)
-        if version < FORMAT_VERSION:
-            _upgrade(database, version)
+        if is_new:
+            _make_tables(database)
         for sql, values in _TRIALS:
             database.execute(f"EXPLAIN {sql}", (None,) * values)
         _look_through(database)
@@ -322,17 +291,25 @@ def open_raw(path: Path) -> sqlite3.Connection:
     return database
 
 
+def refuse_other_formats(path: Path) -> None:
+    """Refuse a file of another format before anything is done to it.
+
+    :raises SpoolUnusable: it is one.
+    """
+    with contextlib.suppress(sqlite3.Error):  # missing, or damaged: for those that open it
+        open_to_look(path, timeout=0).close()
+
+
 def open_to_look(path: Path, timeout: float) -> sqlite3.Connection:
     """Open the file of a spool that another process may own, only to read it.
 
-    :raises SpoolUnusable: it is of a newer version.
+    :raises SpoolUnusable: it has another format.
     :raises sqlite3.Error: it can't be read.
     """
     database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout)
     database.text_factory = _text
     try:
-        if database.execute("PRAGMA user_version").fetchone()[0] > FORMAT_VERSION:
-            raise SpoolUnusable(f"The spool {path} was written by a newer version of this program")
+        _format_of(database, path)
     except BaseException:
         database.close()
         raise
@@ -356,11 +333,24 @@ def used_bytes(database: sqlite3.Connection) -> int:
     return (pages - free) * PAGE_BYTES
 
 
-def _upgrade(database: sqlite3.Connection, version: int) -> None:
+def _format_of(database: sqlite3.Connection, path: Path) -> int:
+    """Return the format of the file: the present one, or 0 for a file in which nothing was written yet.
+
+    :raises SpoolUnusable: it has another one.
+    """
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, FORMAT_VERSION):
+        raise SpoolUnusable(
+            f"The spool {path} has format {version}, this program reads and writes format {FORMAT_VERSION}",
+            hint="deliver it with the version of meeta-bot that wrote it, or move its directory away",
+        )
+    return version
+
+
+def _make_tables(database: sqlite3.Connection) -> None:
     with transaction(database):
-        for old in range(version, FORMAT_VERSION) if version else (0,):
-            for sql in _UPGRADES[old].split(";"):
-                database.execute(sql)
+        for sql in _TABLES.split(";"):
+            database.execute(sql)
         database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
 
 
@@ -405,25 +395,19 @@ def missing_ordinals(database: sqlite3.Connection, first: int, last: int) -> lis
 
 
 def waiting_of(database: sqlite3.Connection, passed: int) -> dict[str, int]:
-    """How many events of each capture lie behind ordinal `passed`. Reads a spool of any version; damaged blocks not.
+    """How many events of each capture lie behind ordinal `passed`; damaged blocks not.
 
     Of each row it reads whose events it holds, not the events, but for the one that `passed` lies in.
     """
-    version: int = database.execute("PRAGMA user_version").fetchone()[0]
-    count = "count" if version >= _BLOCKS else "1"
-    contents = "contents" if version >= _CONTENTS else "NULL"
     rows = database.execute(
-        f"SELECT ordinal, {count}, {contents} FROM events WHERE ordinal > ? ORDER BY ordinal",  # noqa: S608
-        (passed,),
-    )
+        "SELECT ordinal, count, contents FROM events WHERE ordinal > ? ORDER BY ordinal", (passed,)
+    ).fetchall()
     found: Counter[str] = Counter()
     for ordinal, events, whose in rows:
-        row = BlockRow(ordinal, b"", events, whose, 0)
-        held = row.whose() if ordinal - events >= passed else None
+        held = BlockRow(ordinal, b"", events, whose, 0).whose() if ordinal - events >= passed else None
         if held is None:
-            sealed = database.execute("SELECT sealed FROM events WHERE ordinal = ?", (ordinal,)).fetchone()[0]
             with contextlib.suppress(BlockDamaged):
-                part = row._replace(sealed=sealed, contents=None, checksum=None).events()
+                part = block_at(database, ordinal).events()
                 held = contents_of(part[max(0, events - (ordinal - passed)) :])
         for capture_id, first, last in held or ():
             found[capture_id] += last - first + 1

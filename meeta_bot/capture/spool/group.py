@@ -74,5 +74,4 @@ def _seal(capture_id: str, before: Position, append: Append, sealed: list[Sealed
         one = chain.seal(capture_id, seq, head, event, salt)
         head = one.digest
         sealed.append(one)
-    page_load = append.page_load or before.page_load
-    return Position(seq, head, page_load, append.page_seq if append.page_load else before.page_seq)
+    return Position(seq, head)

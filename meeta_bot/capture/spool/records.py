@@ -9,12 +9,10 @@ from meeta_bot.events import Event, SealedEvent, chain
 
 
 class Position(msgspec.Struct, frozen=True):
-    """How far a capture has come: its last number and digest, and what its page has been acknowledged."""
+    """How far a capture has come: its last number and digest."""
 
     last_seq: int = 0
     head: bytes = chain.GENESIS
-    page_load: str | None = None
-    page_seq: int = 0
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -26,8 +24,6 @@ class Append(msgspec.Struct, frozen=True):
     state: State
     events: list[Event]
     touched_at: int
-    page_load: str | None = None
-    page_seq: int = 0
     urgent: bool = False
 
 

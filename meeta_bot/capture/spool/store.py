@@ -36,6 +36,7 @@ from meeta_bot.capture.spool.file import (
     open_database,
     open_raw,
     ordinals,
+    refuse_other_formats,
     spool_error,
     spool_full,
     transaction,
@@ -71,7 +72,7 @@ class Store:
         """Open or create them.
 
         :raises SpoolBusy: another process owns them.
-        :raises SpoolError: they can't be written, or are of a newer version.
+        :raises SpoolError: they can't be written, or have another format.
         """
         self.directory = directory
         self._settings = settings
@@ -85,6 +86,7 @@ class Store:
         self._was_checked = False
         self._place = Place(directory)
         try:
+            refuse_other_formats(directory / NAME)
             self._reserve = self._make_reserve()
             self._heads = self._open_heads()
             try:

@@ -50,7 +50,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     ended: bool
     deployment: str
     room: str
-    counts: Counts | None = None  # older versions wrote none, and read slots that have it
+    counts: Counts | None = None
 
 
 def head_of(state: State, position: Position, ordinal: int, touched_at: int) -> Head:

@@ -178,7 +178,7 @@ def _ranges(database: sqlite3.Connection, passed: int) -> dict[str, list[tuple[i
     return found
 
 
-def _whose(database: sqlite3.Connection, ordinal: int, count: int, contents: bytes | None) -> Contents:
+def _whose(database: sqlite3.Connection, ordinal: int, count: int, contents: bytes) -> Contents:
     held = BlockRow(ordinal, b"", count, contents, 0).whose()
     if held is None:
         held = block_at(database, ordinal).whose()

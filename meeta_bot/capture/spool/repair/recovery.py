@@ -77,7 +77,7 @@ def put_forward(database: sqlite3.Connection, heads: Heads, known: Head) -> Reco
         return Recovered(_row(head), [_tail_loss(head, reached, is_delivered=is_delivered, since_at=None)])
     loss = _tail_loss(head, reached, is_delivered=is_delivered, since_at=row.touched_at)
     newest = msgspec.structs.replace(head, touched_at=max(row.touched_at, head.touched_at))
-    return Recovered(_row(newest, state, row.page_load, row.page_seq), [loss])
+    return Recovered(_row(newest, state), [loss])
 
 
 def _tail_loss(head: Head, reached: int, *, is_delivered: bool, since_at: int | None) -> Loss:
@@ -109,7 +109,7 @@ def mended(database: sqlite3.Connection, heads: Heads, row: CaptureRow) -> Recov
             row.capture_id, _whole(row.last_seq), row.head, 0, _whole(row.touched_at), 0, row.ended == 1, "", ""
         )
     loss = Loss(head.capture_id, head.last_seq, head.last_seq, 0, "what was known of the capture was damaged")
-    return Recovered(_row(head, page_load=row.page_load), [loss])
+    return Recovered(_row(head), [loss])
 
 
 def _last_known(database: sqlite3.Connection, heads: Heads, capture_id: str) -> Head | None:
@@ -126,13 +126,12 @@ def _last_known(database: sqlite3.Connection, heads: Heads, capture_id: str) -> 
     )
 
 
-def _row(head: Head, state: State | None = None, page_load: object = None, page_seq: int = 0) -> CaptureRow:
+def _row(head: Head, state: State | None = None) -> CaptureRow:
     """A capture as far as `head` knows it, and else as it was in `state`, if that is left."""
     state = state or State(capture_id=head.capture_id, deployment=head.deployment, room=head.room)
     last_ms, counts = max(state.last_ms, head.last_ms), head.counts or state.counts
     state = msgspec.structs.replace(state, last_ms=last_ms, ended=head.ended, counts=counts)
-    position = Position(head.last_seq, head.head, page_load if isinstance(page_load, str) else None, page_seq)
-    return capture_row(position, state, head.touched_at)
+    return capture_row(Position(head.last_seq, head.head), state, head.touched_at)
 
 
 def _whole(value: object) -> int:
