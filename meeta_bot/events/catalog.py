@@ -17,14 +17,6 @@ class Privacy(StrEnum):
     CONTENT = "content"  # what was said, written or shown
 
 
-class Action(StrEnum):
-    """What happens to events of a type."""
-
-    KEEP = "keep"
-    SAMPLE = "sample"  # at most one per participant and interval
-    NEVER = "never"  # seen, counted, not stored
-
-
 class Payload(msgspec.Struct, kw_only=True):
     """Base of all payloads."""
 
@@ -38,7 +30,6 @@ class EventType(msgspec.Struct, frozen=True):
     payload: type[Payload]
     origin: str
     privacy: Privacy
-    action: Action
 
     @property
     def description(self) -> str:
@@ -50,12 +41,10 @@ CATALOG: dict[str, EventType] = {}
 _P = TypeVar("_P", bound=type[Payload])
 
 
-def event_type(
-    name: str, origin: str, privacy: Privacy = Privacy.NEUTRAL, action: Action = Action.KEEP
-) -> Callable[[_P], _P]:
+def event_type(name: str, origin: str, privacy: Privacy = Privacy.NEUTRAL) -> Callable[[_P], _P]:
     def register(payload: _P) -> _P:
         payload.event_type = name
-        CATALOG[name] = EventType(name, payload, origin, privacy, action)
+        CATALOG[name] = EventType(name, payload, origin, privacy)
         return payload
 
     return register

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from meeta_bot.events.catalog import Action, Payload, Privacy, event_type
+from meeta_bot.events.catalog import Payload, Privacy, event_type
 
 
 @event_type("conference.joined", "conference.joined")
@@ -187,7 +187,7 @@ class BridgeChannelClosed(Payload):
     reason: str | None = None
 
 
-@event_type("connection.stats_updated", "cq.remote_stats_updated", Privacy.NEUTRAL, Action.SAMPLE)
+@event_type("connection.stats_updated", "cq.remote_stats_updated")
 class ConnectionStatsUpdated(Payload):
     """Connection quality (0 to 100), packet loss in per cent, bitrates in kbit/s, round trip to the bridge in ms.
 

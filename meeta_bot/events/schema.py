@@ -29,7 +29,6 @@ def json_schema() -> dict[str, Any]:
             "properties": {"type": {"const": entry.name}, "payload": reference},
             "x-origin": entry.origin,
             "x-privacy": entry.privacy.value,
-            "x-action": entry.action.value,
         }
         for entry, reference in zip(CATALOG.values(), references, strict=True)
     ]
