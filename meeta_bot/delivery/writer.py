@@ -58,7 +58,7 @@ class Writer:
         *,
         may_be_given_up: bool = False,
     ) -> None:
-        self._reader = spool.reader()
+        self._cursor = spool.cursor()
         self._sink = sink
         self._settings = settings
         self._prepare = prepare
@@ -79,7 +79,7 @@ class Writer:
     @property
     def waiting(self) -> int:
         """Events in the spool that this sink does not have yet; none once it is gone."""
-        return self._reader.waiting
+        return self._cursor.waiting
 
     def start(self) -> None:
         """Begin to deliver. Safe to call twice."""
@@ -95,7 +95,7 @@ class Writer:
         """
         self._hurries = within is not None
         self._stopping.set()
-        self._reader.appended.set()
+        self._cursor.appended.set()
         if self._task is not None:
             task = self._task
             try:
@@ -117,7 +117,7 @@ class Writer:
             say = _log.error if isinstance(error, _Lags) else _log.warning
             say(f"{self._name} gone, no more is written to it", reason=self.gone, unwritten=self.waiting)
             with contextlib.suppress(SpoolError):  # what others have is forgotten later, then
-                await self._reader.close()
+                await self._cursor.close()
         finally:
             await self._drop_ahead()
 
@@ -167,7 +167,7 @@ class Writer:
         self._read_ahead(batch)
         began = time.monotonic()
         delivery = await self._write(events)
-        await self._reader.forget(batch[-1].ordinal)
+        await self._cursor.forget(batch[-1].ordinal)
         self._note_delivery(delivery, time.monotonic() - began)
         return True
 
@@ -205,7 +205,7 @@ class Writer:
         ahead, self._ahead = self._ahead, None
         if ahead is not None and (batch := await ahead):
             return batch
-        return await self._reader.read(self._limit(self.waiting))  # also tells the reader of what is damaged
+        return await self._cursor.read(self._limit(self.waiting))  # also moves the cursor over what is damaged
 
     def _limit(self, waiting: int) -> int:
         """How many events the next batch may have when so many wait."""
@@ -217,7 +217,7 @@ class Writer:
         left = self.waiting - len(batch)
         limit = self._limit(left)
         if left >= limit:
-            self._ahead = asyncio.create_task(self._reader.read(limit, after=batch[-1].ordinal), name="read ahead")
+            self._ahead = asyncio.create_task(self._cursor.read(limit, after=batch[-1].ordinal), name="read ahead")
 
     async def _drop_ahead(self) -> None:
         ahead, self._ahead = self._ahead, None
@@ -225,8 +225,8 @@ class Writer:
             await asyncio.gather(ahead, return_exceptions=True)  # whatever it was: the same is read again
 
     async def _wait_for_events(self) -> None:
-        await self._reader.appended.wait()
-        self._reader.appended.clear()
+        await self._cursor.appended.wait()
+        self._cursor.appended.clear()
         await asyncio.sleep(self._settings.writer_linger)
 
     async def _pause(self, seconds: float) -> None:

@@ -48,11 +48,11 @@ async def events_of(spool: Spool) -> list[SealedEvent]:
 
 async def deliver(url: str, spool: Spool, *, is_noted: bool = True) -> None:
     """Deliver all; `is_noted`: and get as far as to note it in the spool."""
-    reader = spool.reader()
-    spooled = await reader.read(MESSAGES)
+    cursor = spool.cursor()
+    spooled = await cursor.read(MESSAGES)
     await write(url, [one.event for one in spooled])
     if is_noted:
-        await reader.forget(spooled[-1].ordinal)
+        await cursor.forget(spooled[-1].ordinal)
 
 
 async def torn(spool: Spool, place: Path) -> Path:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from meeta_bot.capture import spool as spools
 from meeta_bot.capture.normalize import State
-from meeta_bot.capture.spool import Position, Reader, Spool
+from meeta_bot.capture.spool import Cursor, Position, Spool
 from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull, SpoolUnusable
 from meeta_bot.events import CaptureError, Unknown, chain
 from tests.unit.builders import append, broken_links, event, sealed, settings, state
@@ -345,17 +345,17 @@ async def test_a_forgotten_event_s_place_is_never_given_again(directory: Path) -
     await second.close()
 
 
-# --- readers -------------------------------------------------------------------------------------------------------
+# --- cursors -------------------------------------------------------------------------------------------------------
 
 
-async def numbers(reader: Reader, limit: int = 10_000) -> list[int]:
-    """The numbers of the events that a reader has not forgotten."""
-    return [item.event.seq for item in await reader.read(limit)]
+async def numbers(cursor: Cursor, limit: int = 10_000) -> list[int]:
+    """The numbers of the events that a cursor has not passed."""
+    return [item.event.seq for item in await cursor.read(limit)]
 
 
-async def take(reader: Reader, count: int) -> None:
+async def take(cursor: Cursor, count: int) -> None:
     """Read so many events and forget them."""
-    await reader.forget((await reader.read(count))[-1].ordinal)
+    await cursor.forget((await cursor.read(count))[-1].ordinal)
 
 
 def rows_on_disk(spool: Spool) -> int:
@@ -369,30 +369,30 @@ def rows_on_disk(spool: Spool) -> int:
 async def test_what_was_appended_lately_is_read_from_memory_and_the_rest_from_disk(directory: Path) -> None:
     one_block = len(msgspec.msgpack.encode(sealed([event(1)])))
     spool = Spool(directory, settings(spool_recent_bytes=3 * one_block))
-    reader = spool.reader()
+    cursor = spool.cursor()
     for number in range(1, 7):
         await spool.append("c", append(number, capture_id="c"))
-    assert [item.event.seq for item in await reader.read(2)] == [1, 2]
+    assert [item.event.seq for item in await cursor.read(2)] == [1, 2]
     database = sqlite3.connect(directory / "events.sqlite3")
     with database:
         database.execute("DELETE FROM events")
     database.close()
-    assert await numbers(reader) == [4, 5, 6]  # in memory; on disk all are gone, which is told
+    assert await numbers(cursor) == [4, 5, 6]  # in memory; on disk all are gone, which is told
     assert (spool.damaged, spool.damaged_captures) == (6, ["c"])
-    newest = await reader.read(10, after=4)
+    newest = await cursor.read(10, after=4)
     assert [(item.ordinal, item.event.seq) for item in newest] == [(5, 5), (6, 6)]
     await spool.close()
 
 
 async def test_a_batch_from_disk_is_no_larger_than_memory_may_bear(directory: Path) -> None:
     spool = Spool(directory, settings(spool_recent_bytes=0, spool_read_bytes=50_000))
-    reader = spool.reader()
+    cursor = spool.cursor()
     for number in range(1, 8):
         await spool.append("c", big(number))
-    batches, place = [], 0
-    while batch := await reader.read(100, after=place):
+    batches, ordinal = [], 0
+    while batch := await cursor.read(100, after=ordinal):
         batches.append([item.event.seq for item in batch])
-        place = batch[-1].ordinal
+        ordinal = batch[-1].ordinal
     assert [len(batch) for batch in batches[:-1]] == [3, 3]
     assert [seq for batch in batches for seq in batch] == list(range(1, 8))
     assert spool.damaged == 0
@@ -402,20 +402,20 @@ async def test_a_batch_from_disk_is_no_larger_than_memory_may_bear(directory: Pa
 async def test_reading_in_parts_gives_each_event_once_wherever_it_lies(directory: Path) -> None:
     one_block = len(msgspec.msgpack.encode(sealed([event(1)])))
     spool = Spool(directory, settings(spool_recent_bytes=9 * one_block))
-    reader = spool.reader()
+    cursor = spool.cursor()
     for first in range(1, 21, 2):
         await spool.append("c", append(first, first + 1, capture_id="c"))
     found: list[int] = []
-    while part := await reader.read(3):
+    while part := await cursor.read(3):
         found += [item.event.seq for item in part]
         assert [item.ordinal for item in part] == [item.event.seq for item in part]
-        await reader.forget(part[-1].ordinal)
+        await cursor.forget(part[-1].ordinal)
     assert found == list(range(1, 21))
     await spool.close()
 
 
-async def test_every_reader_has_a_place_of_its_own(spool: Spool) -> None:
-    quick, slow = spool.reader(), spool.reader()
+async def test_every_cursor_has_a_place_of_its_own(spool: Spool) -> None:
+    quick, slow = spool.cursor(), spool.cursor()
     await spool.append("c", append(1, 2, 3, capture_id="c"))
     await spool.append("c", append(4, capture_id="c"))
     await take(quick, 3)
@@ -427,18 +427,18 @@ async def test_every_reader_has_a_place_of_its_own(spool: Spool) -> None:
     assert rows_on_disk(spool) == 2
 
 
-async def test_an_event_is_gone_when_every_reader_has_forgotten_it(spool: Spool) -> None:
-    readers = [spool.reader(), spool.reader()]
+async def test_an_event_is_gone_when_every_cursor_has_passed_it(spool: Spool) -> None:
+    cursors = [spool.cursor(), spool.cursor()]
     await spool.append("c", append(1, 2, capture_id="c", ended=True))
-    for reader in readers:
+    for cursor in cursors:
         assert (spool.waiting, rows_on_disk(spool)) == (2, 1)
-        await take(reader, 2)
+        await take(cursor, 2)
     assert (spool.waiting, rows_on_disk(spool)) == (0, 0)
     assert await spool.open_captures() == []
 
 
-async def test_a_closed_reader_holds_nothing_up(spool: Spool) -> None:
-    going, staying = spool.reader(), spool.reader()
+async def test_a_closed_cursor_holds_nothing_up(spool: Spool) -> None:
+    going, staying = spool.cursor(), spool.cursor()
     await spool.append("c", append(1, 2, capture_id="c"))
     await take(staying, 2)
     assert spool.waiting == 2
@@ -447,66 +447,66 @@ async def test_a_closed_reader_holds_nothing_up(spool: Spool) -> None:
     assert (going.waiting, spool.waiting, rows_on_disk(spool)) == (0, 0, 0)
 
 
-async def test_without_a_reader_everything_stays(spool: Spool) -> None:
-    reader = spool.reader()
+async def test_without_a_cursor_everything_stays(spool: Spool) -> None:
+    cursor = spool.cursor()
     await spool.append("c", append(1, 2, capture_id="c"))
-    await reader.close()
+    await cursor.close()
     await spool.append("c", append(3, capture_id="c"))
     assert (spool.waiting, await stored(spool)) == (3, [1, 2, 3])
 
 
-async def test_a_later_reader_begins_with_the_oldest_event_that_is_there(spool: Spool) -> None:
-    first, second = spool.reader(), spool.reader()
+async def test_a_later_cursor_begins_with_the_oldest_event_that_is_there(spool: Spool) -> None:
+    first, second = spool.cursor(), spool.cursor()
     for number in (1, 2, 3):
         await spool.append("c", append(number, capture_id="c"))
     await take(first, 3)
     await take(second, 1)
     await spool.append("c", append(4, capture_id="c"))
-    assert await numbers(spool.reader()) == [2, 3, 4]
+    assert await numbers(spool.cursor()) == [2, 3, 4]
 
 
 async def test_what_is_forgotten_goes_with_the_next_append_while_others_wait(spool: Spool) -> None:
-    reader = spool.reader()
+    cursor = spool.cursor()
     for number in (1, 2, 3):
         await spool.append("c", append(number, capture_id="c"))
-    await take(reader, 2)
+    await take(cursor, 2)
     assert rows_on_disk(spool) == 3
     await spool.append("c", append(4, capture_id="c"))
     assert rows_on_disk(spool) == 2
-    assert await numbers(reader) == [3, 4]
+    assert await numbers(cursor) == [3, 4]
 
 
 async def test_what_is_forgotten_goes_without_an_append_when_it_piles_up(spool: Spool) -> None:
-    reader = spool.reader()
+    cursor = spool.cursor()
     await spool.append("c", append(*range(spools.FORGOTTEN_EVENTS + 2 * spools.BLOCK_EVENTS), capture_id="c"))
     before = rows_on_disk(spool)
-    await take(reader, spools.FORGOTTEN_EVENTS - 1)
+    await take(cursor, spools.FORGOTTEN_EVENTS - 1)
     assert rows_on_disk(spool) == before
-    await take(reader, 1)
+    await take(cursor, 1)
     assert rows_on_disk(spool) == 2
 
 
 async def test_reading_goes_on_behind_an_event_and_through_the_middle_of_blocks(spool: Spool) -> None:
     count = 3 * spools.BLOCK_EVENTS + 7
-    reader = spool.reader()
+    cursor = spool.cursor()
     await spool.append("c", append(*range(count), capture_id="c"))
     found: list[int] = []
     last = 0
-    while batch := await reader.read(311, after=last):
+    while batch := await cursor.read(311, after=last):
         found += [item.event.seq for item in batch]
         last = batch[-1].ordinal
     assert found == list(range(1, count + 1))
-    assert reader.waiting == count
+    assert cursor.waiting == count
 
 
 async def test_what_is_forgotten_of_a_block_does_not_come_back_after_closing(directory: Path) -> None:
     first = Spool(directory, settings())
-    reader = first.reader()
+    cursor = first.cursor()
     await first.append("c", append(*range(20), capture_id="c"))
-    await take(reader, 13)
+    await take(cursor, 13)
     await first.close()
     second = Spool(directory, settings())
-    again = second.reader()
+    again = second.cursor()
     assert (second.waiting, await numbers(again)) == (7, list(range(14, 21)))
     assert broken_links([item.event for item in await again.read(7)]) == [14]  # its predecessor is gone, no other
     await take(again, 7)
@@ -514,13 +514,13 @@ async def test_what_is_forgotten_of_a_block_does_not_come_back_after_closing(dir
     assert Spool(directory, settings()).waiting == 0
 
 
-async def test_a_full_spool_takes_again_when_its_reader_has_moved(directory: Path) -> None:
+async def test_a_full_spool_takes_again_when_its_cursor_has_moved(directory: Path) -> None:
     spool = Spool(directory, settings(spool_max_bytes=400_000))
-    reader = spool.reader()
+    cursor = spool.cursor()
     count = await fill_up(spool)
-    await take(reader, 3)
+    await take(cursor, 3)
     assert (await spool.append("c", big(count + 1))).last_seq == count + 1
-    assert await numbers(reader) == list(range(4, count + 2))
+    assert await numbers(cursor) == list(range(4, count + 2))
     await spool.close()
 
 
@@ -671,7 +671,7 @@ def test_a_spool_behaves_as_a_list_with_numbers(chosen: list[tuple[str, str, int
         asyncio.run(play(Path(folder), chosen))
 
 
-reader_deeds = st.lists(
+cursor_deeds = st.lists(
     st.tuples(st.just("append"), st.integers(0, 1), st.integers(0, 3))
     | st.tuples(st.just("take"), st.integers(0, 1), st.integers(1, 4))
     | st.tuples(st.just("reopen"), st.just(0), st.just(0)),
@@ -679,9 +679,9 @@ reader_deeds = st.lists(
 )
 
 
-async def play_with_readers(directory: Path, chosen: list[tuple[str, int, int]]) -> None:
+async def play_with_cursors(directory: Path, chosen: list[tuple[str, int, int]]) -> None:
     spool = Spool(directory, settings())
-    readers = [spool.reader(), spool.reader()]
+    cursors = [spool.cursor(), spool.cursor()]
     expected: list[list[int]] = [[], []]
     last = 0
     for deed, who, count in chosen:
@@ -689,25 +689,25 @@ async def play_with_readers(directory: Path, chosen: list[tuple[str, int, int]])
             last = (await spool.append("c", append(*range(count), capture_id="c"))).last_seq
             expected = [[*waiting, *range(last - count + 1, last + 1)] for waiting in expected]
         elif deed == "take" and expected[who]:
-            await take(readers[who], count)
+            await take(cursors[who], count)
             del expected[who][:count]
         elif deed == "reopen":
             await spool.close()
             spool = Spool(directory, settings())
-            readers = [spool.reader(), spool.reader()]
+            cursors = [spool.cursor(), spool.cursor()]
             oldest = max(expected, key=len)
             expected = [list(oldest), list(oldest)]
-        assert [await numbers(reader) for reader in readers] == expected
-        assert [reader.waiting for reader in readers] == [len(waiting) for waiting in expected]
+        assert [await numbers(cursor) for cursor in cursors] == expected
+        assert [cursor.waiting for cursor in cursors] == [len(waiting) for waiting in expected]
         assert spool.waiting == max(map(len, expected))
     await spool.close()
 
 
 @effort(max_examples=15)
-@given(reader_deeds)
-def test_readers_behave_as_lists_that_begin_again_at_the_oldest_event(chosen: list[tuple[str, int, int]]) -> None:
+@given(cursor_deeds)
+def test_cursors_behave_as_lists_that_begin_again_at_the_oldest_event(chosen: list[tuple[str, int, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(play_with_readers(Path(folder), chosen))
+        asyncio.run(play_with_cursors(Path(folder), chosen))
 
 
 @effort(max_examples=15)

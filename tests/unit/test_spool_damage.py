@@ -111,8 +111,8 @@ async def test_a_capture_of_which_the_database_knows_nothing_any_more_is_found(d
 
 async def test_a_lost_tail_that_was_delivered_is_not_missing(directory: Path, tmp_path: Path) -> None:
     spool = await make(directory)
-    reader = spool.reader()
-    await reader.forget((await reader.read(BLOCKS))[-1].ordinal)
+    cursor = spool.cursor()
+    await cursor.forget((await cursor.read(BLOCKS))[-1].ordinal)
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
     flip(left / LOG, (left / LOG).stat().st_size // 2)
@@ -128,8 +128,8 @@ async def test_a_capture_whose_end_was_delivered_does_not_come_back_with_a_lost_
 ) -> None:
     spool = await make(directory)
     await spool.append("c", append(BLOCKS + 1, capture_id="c", ended=True))
-    reader = spool.reader()
-    await reader.forget((await reader.read(BLOCKS + 1))[-1].ordinal)
+    cursor = spool.cursor()
+    await cursor.forget((await cursor.read(BLOCKS + 1))[-1].ordinal)
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
     flip(left / LOG, (left / LOG).stat().st_size // 2)
@@ -220,8 +220,8 @@ async def test_a_capture_that_is_to_be_ended_again_is_not_forgotten_as_one_that_
     left = await left_with_its_end(directory, tmp_path)
     flip(left / LOG, -1)
     _, captures, again = await found_in(left)
-    reader = again.reader()
-    await reader.forget(again.last_ordinal)
+    cursor = again.cursor()
+    await cursor.forget(again.last_ordinal)
     await again.close()
     (left / DATABASE).unlink()
     _, captures, again = await found_in(left)
@@ -238,9 +238,9 @@ async def test_a_witness_that_is_behind_or_gone_says_nothing(directory: Path, tm
     await spool.close()
     (left / "heads").write_bytes(behind)
     (gone / "heads").unlink()
-    for place in (left, gone):
+    for folder in (left, gone):
         for _ in range(2):  # and the second time it knows
-            found, (capture,), again = await found_in(place)
+            found, (capture,), again = await found_in(folder)
             assert (len(found), capture.position.last_seq, capture.damage) == (4, 4, None)
             await again.close()
 
@@ -276,11 +276,11 @@ async def test_damage_is_told_until_the_capture_has_written_something_after_it(d
 
 async def test_hundreds_of_captures_that_come_and_go_keep_the_witness_small(directory: Path) -> None:
     spool = Spool(directory, settings())
-    reader = spool.reader()
+    cursor = spool.cursor()
     for turn in range(30):
         names = [f"{turn}-{number}" for number in range(100)]
         await asyncio.gather(*(spool.append(name, append(1, capture_id=name, ended=True)) for name in names))
-        await reader.forget(spool.last_ordinal)
+        await cursor.forget(spool.last_ordinal)
     assert (directory / "heads").stat().st_size <= 512 * 1200
     await spool.append("c", append(1, capture_id="c"))
     await spool.close()
@@ -313,20 +313,20 @@ async def test_a_damaged_block_is_set_aside_and_what_is_behind_it_goes_on(direct
 
 async def test_a_block_that_is_damaged_while_the_spool_is_open_is_told_to_its_capture(directory: Path) -> None:
     spool = await make(directory, 5)
-    reader = spool.reader()
+    cursor = spool.cursor()
     execute(directory, "UPDATE events SET sealed = zeroblob(length(sealed)) WHERE ordinal = 5")
-    assert [item.event.seq for item in await reader.read(10)] == [1, 2, 3, 4]
+    assert [item.event.seq for item in await cursor.read(10)] == [1, 2, 3, 4]
     assert spool.take_damage("other") is None
     damage = spool.take_damage("c")
     assert damage is not None
     assert damage.missed == 1
     assert spool.take_damage("c") is None
-    assert reader.waiting == 4
-    await reader.forget((await reader.read(10))[-1].ordinal)
-    assert await reader.read(10) == []
-    assert (reader.waiting, spool.waiting) == (0, 0)
+    assert cursor.waiting == 4
+    await cursor.forget((await cursor.read(10))[-1].ordinal)
+    assert await cursor.read(10) == []
+    assert (cursor.waiting, spool.waiting) == (0, 0)
     await spool.append("c", append(6, capture_id="c"))
-    assert [item.event.seq for item in await reader.read(10)] == [6]
+    assert [item.event.seq for item in await cursor.read(10)] == [6]
     await spool.close()
 
 
@@ -444,12 +444,12 @@ def keys(content: bytes) -> list[int]:
         if content[page] != LEAF:
             continue
         for cell in range(int.from_bytes(content[page + 3 : page + 5])):
-            place = page + int.from_bytes(content[page + 8 + 2 * cell : page + 10 + 2 * cell])
+            offset = page + int.from_bytes(content[page + 8 + 2 * cell : page + 10 + 2 * cell])
             for _ in ("length of the row", "key"):
-                while content[place] & 0x80:
-                    place += 1
-                place += 1
-            found.append(place - 1)
+                while content[offset] & 0x80:
+                    offset += 1
+                offset += 1
+            found.append(offset - 1)
     return found
 
 
@@ -462,10 +462,10 @@ def test_a_key_that_is_altered_so_that_rows_are_out_of_order_hides_none_of_them(
         return acknowledged
 
     acknowledged = asyncio.run(prepare())
-    places = keys((tmp_path / "original" / DATABASE).read_bytes())
-    assert len(places) >= BLOCKS
-    for place in places[:: len(places) // 8]:
-        asyncio.run(flip_and_open(tmp_path, tmp_path / "original", acknowledged, place, bit))
+    offsets = keys((tmp_path / "original" / DATABASE).read_bytes())
+    assert len(offsets) >= BLOCKS
+    for offset in offsets[:: len(offsets) // 8]:
+        asyncio.run(flip_and_open(tmp_path, tmp_path / "original", acknowledged, offset, bit))
 
 
 def test_whichever_bit_of_the_file_is_flipped_nothing_is_altered_and_nothing_missing_is_hidden() -> None:

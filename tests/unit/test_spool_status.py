@@ -29,9 +29,9 @@ async def fill(directory: Path) -> Spool:
 
 async def test_what_waits_is_counted_by_capture_also_in_the_middle_of_a_block(tmp_path: Path) -> None:
     spool = await fill(tmp_path / "1")
-    reader = spool.reader()
+    cursor = spool.cursor()
     assert await spool.waiting_of() == {"a": 3, "b": 2}
-    await reader.forget((await reader.read(2))[-1].ordinal)
+    await cursor.forget((await cursor.read(2))[-1].ordinal)
     await spool.forget(2)
     assert await spool.waiting_of() == {"a": 1, "b": 2}
     (found,) = look(tmp_path)

@@ -65,10 +65,10 @@ __all__ = [
     "BLOCK_EVENTS",
     "FORMAT_VERSION",
     "Append",
+    "Cursor",
     "Damage",
     "OpenCapture",
     "Position",
-    "Reader",
     "Spool",
     "Spooled",
     "acquire",
@@ -140,34 +140,34 @@ class _Pending(NamedTuple):
     future: asyncio.Future[Position]
 
 
-class Reader:
+class Cursor:
     """One consumer's place in a spool. What all readers have forgotten is gone."""
 
-    def __init__(self, spool: Spool, place: int) -> None:
+    def __init__(self, spool: Spool, ordinal: int) -> None:
         """Stand at ordinal `place`: it and all before are forgotten. Made by `Spool.reader`."""
         self._spool = spool
-        self.place = place
+        self.ordinal = ordinal
         self.is_open = True
         self.appended = asyncio.Event()  # set with every append; whoever waits for it clears it
 
     @property
     def waiting(self) -> int:
         """Events in the spool that this reader has not forgotten; none once it is closed."""
-        return self._spool.waiting_behind(self.place) if self.is_open else 0
+        return self._spool.waiting_behind(self.ordinal) if self.is_open else 0
 
     async def read(self, limit: int, after: int = 0) -> list[Spooled]:
         """The oldest events that it has not forgotten, at most `limit`; only those behind ordinal `after`."""
-        start = max(self.place, after)
+        start = max(self.ordinal, after)
         found, looked_at = await self._spool.read_on(limit, start)
-        if not found and start == self.place < looked_at:  # what was there is damaged: nothing is to be waited for
-            self.place = looked_at
+        if not found and start == self.ordinal < looked_at:  # what was there is damaged: nothing is to be waited for
+            self.ordinal = looked_at
             self.appended.set()
             await self._spool.forget_passed()
         return found
 
     async def forget(self, ordinal: int) -> None:
         """Be done with the events up to and including `ordinal`."""
-        self.place = max(self.place, min(ordinal, self._spool.last_ordinal))
+        self.ordinal = max(self.ordinal, min(ordinal, self._spool.last_ordinal))
         await self._spool.forget_passed()
 
     async def close(self) -> None:
@@ -192,7 +192,7 @@ class Spool:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._pending: list[_Pending] = []
         self._committer: asyncio.Task[None] | None = None
-        self._readers: list[Reader] = []
+        self._cursors: list[Cursor] = []
         self._recent = _Recent(settings.spool_recent_bytes)
         self._to_tell: dict[str, int] = {}  # damage that was taken: it counts as told with the capture's next append
         self.appended = asyncio.Event()
@@ -226,11 +226,11 @@ class Spool:
         """The captures that have lost some of them, or of which something else is not as it was written."""
         return sorted(self._store.lost)
 
-    def reader(self) -> Reader:
+    def cursor(self) -> Cursor:
         """A new reader; it begins with the oldest event that is still there."""
-        reader = Reader(self, self._store.first)
-        self._readers.append(reader)
-        return reader
+        cursor = Cursor(self, self._store.first)
+        self._cursors.append(cursor)
+        return cursor
 
     async def append(self, capture_id: str, append: Append) -> Position:
         """Make `append` durable.
@@ -342,8 +342,8 @@ class Spool:
             return
         self._recent.add(blocks)
         self.appended.set()
-        for reader in self._readers:
-            reader.appended.set()
+        for cursor in self._cursors:
+            cursor.appended.set()
         for pending, position in zip(group, positions, strict=True):
             if not pending.future.done():
                 pending.future.set_result(position)
@@ -358,8 +358,8 @@ class Spool:
 
     def _passed(self) -> int:
         """The ordinal that all open readers have passed."""
-        places = [reader.place for reader in self._readers if reader.is_open]
-        return max(self._store.first, min(places, default=0))
+        ordinals = [cursor.ordinal for cursor in self._cursors if cursor.is_open]
+        return max(self._store.first, min(ordinals, default=0))
 
 
 def _is_worth_trying_again(group: list[_Pending], error: Exception) -> bool:
