@@ -359,11 +359,11 @@ async def take(cursor: Cursor, count: int) -> None:
 
 
 def rows_on_disk(spool: Spool) -> int:
-    database = sqlite3.connect(spool.directory / "events.sqlite3")
+    connection = sqlite3.connect(spool.directory / "events.sqlite3")
     try:
-        return int(database.execute("SELECT count(*) FROM events").fetchone()[0])
+        return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
     finally:
-        database.close()
+        connection.close()
 
 
 async def test_what_was_appended_lately_is_read_from_memory_and_the_rest_from_disk(directory: Path) -> None:
@@ -373,10 +373,10 @@ async def test_what_was_appended_lately_is_read_from_memory_and_the_rest_from_di
     for number in range(1, 7):
         await spool.append("c", append(number, capture_id="c"))
     assert [item.event.seq for item in await cursor.read(2)] == [1, 2]
-    database = sqlite3.connect(directory / "events.sqlite3")
-    with database:
-        database.execute("DELETE FROM events")
-    database.close()
+    connection = sqlite3.connect(directory / "events.sqlite3")
+    with connection:
+        connection.execute("DELETE FROM events")
+    connection.close()
     assert await numbers(cursor) == [4, 5, 6]  # in memory; on disk all are gone, which is told
     assert (spool.damaged, spool.damaged_captures) == (6, ["c"])
     newest = await cursor.read(10, after=4)

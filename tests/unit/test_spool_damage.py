@@ -24,7 +24,7 @@ from meeta_bot.capture.spool.repair import inspection
 from meeta_bot.errors import SpoolUnusable
 from meeta_bot.events import SealedEvent, chain
 from tests.unit.builders import append, settings, state
-from tests.unit.spool_faults import DATABASE, LOG, as_a_kill_leaves_it, flip, found_in, without_counts
+from tests.unit.spool_faults import LOG, SPOOL_FILE, as_a_kill_leaves_it, flip, found_in, without_counts
 
 BLOCKS = 40
 PAGE, LEAF = 4096, 13  # bytes of a page; what the first byte of one says that holds rows of a table
@@ -53,10 +53,10 @@ def files_set_aside(directory: Path) -> int:
 
 
 def execute(directory: Path, sql: str, *values: object) -> None:
-    database = sqlite3.connect(directory / DATABASE)
-    with database:
-        assert database.execute(sql, values).rowcount == 1
-    database.close()
+    connection = sqlite3.connect(directory / SPOOL_FILE)
+    with connection:
+        assert connection.execute(sql, values).rowcount == 1
+    connection.close()
 
 
 # --- torn tails ---------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ async def test_a_capture_of_which_the_database_knows_nothing_any_more_is_found(d
     head = (await events_of(spool))[-1].digest
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
-    (left / DATABASE).unlink()
+    (left / SPOOL_FILE).unlink()
     (left / LOG).unlink()
     found, (capture,), again = await found_in(left)
     assert found == []
@@ -170,7 +170,7 @@ async def test_books_come_from_the_witness_when_the_state_that_had_them_is_lost(
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
     if gone:
-        (left / DATABASE).unlink()
+        (left / SPOOL_FILE).unlink()
         (left / LOG).unlink()
     else:
         flip(left / LOG, -1)
@@ -192,7 +192,7 @@ async def test_a_room_with_a_long_name_keeps_it_rather_than_its_books(directory:
         await spool.append(name, append(1, capture_id=name, state=of_room))
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
-    (left / DATABASE).unlink()
+    (left / SPOOL_FILE).unlink()
     (left / LOG).unlink()
     _, captures, again = await found_in(left)
     known = {one.state.capture_id: (one.state.room, one.state.counts.events) for one in captures}
@@ -204,7 +204,7 @@ async def test_an_end_that_was_lost_with_all_that_was_known_of_its_capture_is_to
     directory: Path, tmp_path: Path
 ) -> None:
     left = await left_with_its_end(directory, tmp_path)
-    (left / DATABASE).unlink()
+    (left / SPOOL_FILE).unlink()
     (left / LOG).unlink()
     for _ in range(2):  # the first process is killed before it writes the end
         _, (capture,), again = await found_in(left)
@@ -223,7 +223,7 @@ async def test_a_capture_that_is_to_be_ended_again_is_not_forgotten_as_one_that_
     cursor = again.cursor()
     await cursor.forget(again.last_ordinal)
     await again.close()
-    (left / DATABASE).unlink()
+    (left / SPOOL_FILE).unlink()
     _, captures, again = await found_in(left)
     assert [(one.state.capture_id, one.position.last_seq) for one in captures] == [("c", 4)]
     await again.close()
@@ -296,7 +296,7 @@ async def test_a_damaged_block_is_set_aside_and_what_is_behind_it_goes_on(direct
     spool = await make(directory, 5)
     acknowledged = await events_of(spool)
     content = bytes(acknowledged[2].salt)
-    path = directory / DATABASE
+    path = directory / SPOOL_FILE
     await spool.close()
     flip(path, path.read_bytes().index(content))
     found, (capture,), again = await found_in(directory)
@@ -402,10 +402,10 @@ async def test_without_a_witness_the_events_tell_how_far_a_damaged_capture_had_c
 async def test_no_more_is_set_aside_than_has_a_bound(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection, "DAMAGED_FILES", 2)
     await (await make(directory, 5)).close()
-    database = sqlite3.connect(directory / DATABASE)
-    with database:
-        database.execute("UPDATE events SET sealed = x'c1' WHERE ordinal > 1")
-    database.close()
+    connection = sqlite3.connect(directory / SPOOL_FILE)
+    with connection:
+        connection.execute("UPDATE events SET sealed = x'c1' WHERE ordinal > 1")
+    connection.close()
     found, (capture,), again = await found_in(directory)
     assert (len(found), files_set_aside(directory)) == (1, 2)
     assert capture.damage is not None
@@ -418,7 +418,7 @@ async def flip_and_open(folder: Path, original: Path, acknowledged: list[SealedE
     directory = folder / "spool"
     shutil.rmtree(directory, ignore_errors=True)
     shutil.copytree(original, directory)
-    flip(directory / DATABASE, offset, bit)
+    flip(directory / SPOOL_FILE, offset, bit)
     try:
         found, captures, spool = await found_in(directory)
     except SpoolUnusable:  # a bit of the format, so that it seems to have another: it is left as it is, and said so
@@ -462,7 +462,7 @@ def test_a_key_that_is_altered_so_that_rows_are_out_of_order_hides_none_of_them(
         return acknowledged
 
     acknowledged = asyncio.run(prepare())
-    offsets = keys((tmp_path / "original" / DATABASE).read_bytes())
+    offsets = keys((tmp_path / "original" / SPOOL_FILE).read_bytes())
     assert len(offsets) >= BLOCKS
     for offset in offsets[:: len(offsets) // 8]:
         asyncio.run(flip_and_open(tmp_path, tmp_path / "original", acknowledged, offset, bit))
@@ -480,7 +480,7 @@ def test_whichever_bit_of_the_file_is_flipped_nothing_is_altered_and_nothing_mis
             return acknowledged
 
         acknowledged = asyncio.run(prepare())
-        size = (folder / "original" / DATABASE).stat().st_size
+        size = (folder / "original" / SPOOL_FILE).stat().st_size
 
         @effort(max_examples=60)
         @given(st.integers(0, size - 1) | st.integers(0, 200), st.integers(0, 7))
@@ -500,7 +500,7 @@ async def test_a_file_that_is_no_database_is_set_aside_and_its_captures_are_know
     tmp_path: Path, content: bytes
 ) -> None:
     await (await make(tmp_path / "1", 3)).close()
-    (tmp_path / "1" / DATABASE).write_bytes(content)
+    (tmp_path / "1" / SPOOL_FILE).write_bytes(content)
     (spool,) = spools.adopt(tmp_path, settings())
     (capture,) = await spool.open_captures()
     assert capture.damage is not None
@@ -515,7 +515,7 @@ async def test_what_can_be_read_of_a_file_with_damaged_pages_is_read(directory: 
     spool = await make(directory)
     acknowledged = await events_of(spool)
     await spool.close()
-    path = directory / DATABASE
+    path = directory / SPOOL_FILE
     content = bytearray(path.read_bytes())
     pages = len(content) // 4096
     content[4096 * (pages - 2) : 4096 * (pages - 1)] = b"\xa5" * 4096
@@ -532,11 +532,11 @@ async def test_a_file_that_is_damaged_while_it_is_open_is_made_again_and_nothing
     directory: Path,
 ) -> None:
     spool = await make(directory)
-    database = sqlite3.connect(directory / DATABASE)
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    (root,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()
-    database.close()
-    with (directory / DATABASE).open("r+b") as file:
+    connection = sqlite3.connect(directory / SPOOL_FILE)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()
+    connection.close()
+    with (directory / SPOOL_FILE).open("r+b") as file:
         file.seek((root - 1) * 4096)
         file.write(b"\xa5" * 4096)
     execute(directory, "UPDATE captures SET touched_at = touched_at")  # another connection wrote: caches are stale
@@ -553,10 +553,10 @@ async def test_a_file_that_is_damaged_while_it_is_open_is_made_again_and_nothing
 
 async def test_a_file_without_its_tables_is_made_again(directory: Path) -> None:
     await (await make(directory, 2)).close()
-    database = sqlite3.connect(directory / DATABASE)
-    database.execute("DROP TABLE events")
-    database.commit()
-    database.close()
+    connection = sqlite3.connect(directory / SPOOL_FILE)
+    connection.execute("DROP TABLE events")
+    connection.commit()
+    connection.close()
     found, (capture,), again = await found_in(directory)
     assert (found, again.damaged, capture.position.last_seq) == ([], 2, 2)
     await again.close()
@@ -564,7 +564,7 @@ async def test_a_file_without_its_tables_is_made_again(directory: Path) -> None:
 
 async def test_a_damaged_spool_keeps_nobody_from_recording(tmp_path: Path) -> None:
     await (await make(tmp_path / "1", 1)).close()
-    path = tmp_path / "1" / DATABASE
+    path = tmp_path / "1" / SPOOL_FILE
     path.write_bytes(b"damaged " * 1000)
     spool = spools.acquire(tmp_path, settings())
     assert (spool.directory, spool.damaged) == (tmp_path / "1", 1)

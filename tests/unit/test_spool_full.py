@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from meeta_bot.capture.spool import Spool
-from meeta_bot.capture.spool import directory as spool_place
+from meeta_bot.capture.spool import directory as spool_directory
 from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
 from tests.unit.builders import append, settings
-from tests.unit.spool_faults import DATABASE, LOG, big, fill_up, found_in
+from tests.unit.spool_faults import LOG, SPOOL_FILE, big, fill_up, found_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BOUND = 400_000
@@ -77,7 +77,7 @@ async def say_last_words(spool: Spool, count: int) -> None:
 @pytest.fixture
 def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the files before every append, not only now and then."""
-    monkeypatch.setattr(spool_place, "LOOK_AT_FILES_SECONDS", 0)
+    monkeypatch.setattr(spool_directory, "FILES_CHECK_SECONDS", 0)
 
 
 # --- the bound ----------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ async def test_files_that_may_only_be_read_are_told() -> None:
         spool = Spool(folder / "1", settings())
         await spool.append("c", append(1, capture_id="c"))
         await spool.close()
-        (folder / "1" / DATABASE).chmod(0o400)
+        (folder / "1" / SPOOL_FILE).chmod(0o400)
         with pytest.raises(SpoolError) as caught:
             Spool(folder / "1", settings())
     assert said(caught.value).startswith("Can't write the spool")
@@ -219,7 +219,7 @@ async def test_who_loses_the_rights_to_an_open_spool_goes_on_with_it() -> None:
 
 
 @pytest.mark.usefixtures("watchful")
-@pytest.mark.parametrize("gone", [[DATABASE], [LOG], [DATABASE, LOG, "heads"], ["."]], ids=",".join)
+@pytest.mark.parametrize("gone", [[SPOOL_FILE], [LOG], [SPOOL_FILE, LOG, "heads"], ["."]], ids=",".join)
 async def test_files_that_are_deleted_while_they_are_in_use_are_made_again(directory: Path, gone: list[str]) -> None:
     spool = Spool(directory, settings(spool_recent_bytes=0))
     for number in range(1, 4):
@@ -261,7 +261,7 @@ async def test_a_directory_that_can_t_be_made_again_is_told(directory: Path) -> 
 def put_another_file(directory: Path) -> None:
     other = directory / "other"
     other.write_bytes(b"somebody's")
-    other.replace(directory / DATABASE)
+    other.replace(directory / SPOOL_FILE)
 
 
 @pytest.mark.usefixtures("watchful")

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from meeta_bot.capture.spool import Spool
 from meeta_bot.capture.spool.directory import spool_root
-from meeta_bot.capture.spool.status import CaptureLook, look
+from meeta_bot.capture.spool.status import CaptureStatus, read_statuses
 from meeta_bot.cli import app
 from meeta_bot.settings import load
 from tests.unit.builders import append, settings
-from tests.unit.spool_faults import DATABASE
+from tests.unit.spool_faults import SPOOL_FILE
 
 
 async def fill(directory: Path) -> Spool:
@@ -34,8 +34,8 @@ async def test_what_waits_is_counted_by_capture_also_in_the_middle_of_a_block(tm
     await cursor.forget((await cursor.read(2))[-1].ordinal)
     await spool.forget(2)
     assert await spool.waiting_of() == {"a": 1, "b": 2}
-    (found,) = look(tmp_path)
-    assert found.captures == [CaptureLook("a", 3, True, 1), CaptureLook("b", 2, False, 2)]
+    (found,) = read_statuses(tmp_path)
+    assert found.captures == [CaptureStatus("a", 3, True, 1), CaptureStatus("b", 2, False, 2)]
     assert (found.waiting, found.open_captures, found.owner) == (3, 1, os.getpid())
     await spool.close()
 
@@ -43,12 +43,12 @@ async def test_what_waits_is_counted_by_capture_also_in_the_middle_of_a_block(tm
 async def test_looking_takes_nothing_and_keeps_nobody_out(tmp_path: Path) -> None:
     spool = await fill(tmp_path / "1")
     before = sorted(path.name for path in (tmp_path / "1").iterdir())
-    (found,) = look(tmp_path)
+    (found,) = read_statuses(tmp_path)
     assert sorted(path.name for path in (tmp_path / "1").iterdir()) == before
     await spool.append("a", append(4, capture_id="a"))
-    assert look(tmp_path)[0].waiting == found.waiting + 1
+    assert read_statuses(tmp_path)[0].waiting == found.waiting + 1
     await spool.close()
-    (found,) = look(tmp_path)
+    (found,) = read_statuses(tmp_path)
     assert (found.owner, found.waiting) == (None, 6)
     again = Spool(tmp_path / "1", settings())
     assert again.waiting == 6
@@ -58,15 +58,15 @@ async def test_looking_takes_nothing_and_keeps_nobody_out(tmp_path: Path) -> Non
 async def test_a_spool_that_can_t_be_read_hides_no_other(tmp_path: Path) -> None:
     for name in ("1", "2", "10"):
         await (await fill(tmp_path / name)).close()
-    (tmp_path / "2" / DATABASE).write_bytes(b"no database " * 100)
-    found = look(tmp_path)
+    (tmp_path / "2" / SPOOL_FILE).write_bytes(b"no database " * 100)
+    found = read_statuses(tmp_path)
     assert [spool.directory.name for spool in found] == ["1", "2", "10"]
     assert [spool.problem is None for spool in found] == [True, False, True]
     assert [spool.waiting for spool in found] == [5, 0, 5]
 
 
 def test_there_is_nothing_to_see_where_no_spool_is(tmp_path: Path) -> None:
-    assert look(tmp_path / "nowhere") == []
+    assert read_statuses(tmp_path / "nowhere") == []
 
 
 @pytest.fixture

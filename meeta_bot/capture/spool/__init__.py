@@ -158,9 +158,9 @@ class Cursor:
     async def read(self, limit: int, after: int = 0) -> list[Spooled]:
         """The oldest events that it has not forgotten, at most `limit`; only those behind ordinal `after`."""
         start = max(self.ordinal, after)
-        found, looked_at = await self._spool.read_on(limit, start)
-        if not found and start == self.ordinal < looked_at:  # what was there is damaged: nothing is to be waited for
-            self.ordinal = looked_at
+        found, searched = await self._spool.read_on(limit, start)
+        if not found and start == self.ordinal < searched:  # what was there is damaged: nothing is to be waited for
+            self.ordinal = searched
             self.appended.set()
             await self._spool.forget_passed()
         return found
@@ -194,7 +194,9 @@ class Spool:
         self._committer: asyncio.Task[None] | None = None
         self._cursors: list[Cursor] = []
         self._recent = _Recent(settings.spool_recent_bytes)
-        self._to_tell: dict[str, int] = {}  # damage that was taken: it counts as told with the capture's next append
+        self._taken_damage: dict[
+            str, int
+        ] = {}  # damage that was taken: it counts as told with the capture's next append
         self.appended = asyncio.Event()
 
     @property
@@ -239,7 +241,7 @@ class Spool:
         :raises SpoolError: SQLite failed otherwise; nothing of it is stored.
         """
         future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        addition = Addition(capture_id, append, self._to_tell.pop(capture_id, None))
+        addition = Addition(capture_id, append, self._taken_damage.pop(capture_id, None))
         self._pending.append(_Pending(addition, future))
         if self._committer is None:
             self._committer = asyncio.create_task(self._commit_pending())
@@ -256,11 +258,11 @@ class Spool:
         if recent:
             await asyncio.sleep(0)  # whoever reads and reads shall not keep others from running
             return recent, 0
-        found, looked_at = await self._in_thread(self._store.read, limit, after)
+        found, searched = await self._in_thread(self._store.read, limit, after)
         if not found:  # it has vanished from the disk; what is in memory has not
             after = max(after, self._store.first)
-            found = [item for item in self._recent.read(limit, after, over_holes=True) if item.ordinal <= looked_at]
-        return found, looked_at
+            found = [item for item in self._recent.read(limit, after, over_holes=True) if item.ordinal <= searched]
+        return found, searched
 
     async def forget(self, ordinal: int) -> None:
         """Delete the events up to and including `ordinal`, whoever has read them."""
@@ -292,7 +294,7 @@ class Spool:
         taken = self._store.take_damage(capture_id)
         if taken is None:
             return None
-        damage, self._to_tell[capture_id] = taken
+        damage, self._taken_damage[capture_id] = taken
         return damage
 
     async def waiting_of(self) -> dict[str, int]:
@@ -336,7 +338,7 @@ class Spool:
                     await self._commit_group([pending], urgent=pending.addition.append.urgent)
                 return
             for pending in group:
-                self._not_told(pending.addition)
+                self._give_back_damage(pending.addition)
                 if not pending.future.done():
                     pending.future.set_exception(error)
             return
@@ -351,10 +353,12 @@ class Spool:
     def _commit(self, group: Sequence[Addition], urgent: bool) -> tuple[list[Position], list[Block]]:
         return self._store.commit(group, self._passed(), urgent=urgent)
 
-    def _not_told(self, addition: Addition) -> None:
+    def _give_back_damage(self, addition: Addition) -> None:
         """An append failed that should have told of damage: the capture's next one does."""
-        if addition.told is not None:
-            self._to_tell[addition.capture_id] = max(addition.told, self._to_tell.get(addition.capture_id, 0))
+        if addition.reported is not None:
+            self._taken_damage[addition.capture_id] = max(
+                addition.reported, self._taken_damage.get(addition.capture_id, 0)
+            )
 
     def _passed(self) -> int:
         """The ordinal that all open readers have passed."""

@@ -10,7 +10,7 @@ from meeta_bot.capture.spool.file import SELECT_BLOCKS, BlockDamaged, BlockRow
 from meeta_bot.capture.spool.records import Spooled
 
 
-class Page(NamedTuple):
+class EventBatch(NamedTuple):
     """`found` reaches up to ordinal `reached`; `is_last` when no sound block follows.
 
     ``damaged``: blocks that can't be read, and why. ``has_hole``: ordinals between sound blocks have no block.
@@ -23,12 +23,12 @@ class Page(NamedTuple):
     is_last: bool
 
 
-def read_page(database: sqlite3.Connection, limit: int, after: int, max_bytes: int) -> Page:
+def read_batch(connection: sqlite3.Connection, limit: int, after: int, max_bytes: int) -> EventBatch:
     """The oldest events behind ordinal `after`, at most `limit`, of blocks of `max_bytes` and a block more."""
     reached, room, has_hole = after, max_bytes, False
     found: list[Spooled] = []
     damaged: list[tuple[BlockRow, str]] = []
-    rows = database.execute(f"{SELECT_BLOCKS} WHERE ordinal > ? ORDER BY ordinal", (after,))
+    rows = connection.execute(f"{SELECT_BLOCKS} WHERE ordinal > ? ORDER BY ordinal", (after,))
     with contextlib.closing(rows) as cursor:
         for row in map(BlockRow._make, cursor):
             try:
@@ -44,5 +44,5 @@ def read_page(database: sqlite3.Connection, limit: int, after: int, max_bytes: i
             found += map(Spooled, range(first + skipped, row.ordinal + 1), part)
             room -= len(row.sealed)
             if len(found) >= limit or room <= 0:
-                return Page(found, damaged, has_hole, reached, is_last=False)
-    return Page(found, damaged, has_hole, reached, is_last=True)
+                return EventBatch(found, damaged, has_hole, reached, is_last=False)
+    return EventBatch(found, damaged, has_hole, reached, is_last=True)

@@ -12,12 +12,12 @@ from meeta_bot.capture.spool.file import NAME
 from meeta_bot.errors import SpoolBusy, SpoolError
 from meeta_bot.settings import Settings
 
-LOOK_AT_FILES_SECONDS = 0.2  # how often to see whether the files are still in place; the open ones hold all until then
+FILES_CHECK_SECONDS = 0.2  # how often to see whether the files are still in place; the open ones hold all until then
 
 _FILES = (NAME, f"{NAME}-wal")
 
 
-class Place:
+class SpoolDirectory:
     """The directory of a spool, owned until `close`."""
 
     def __init__(self, directory: Path) -> None:
@@ -29,7 +29,7 @@ class Place:
         self.directory = directory
         self._lock = _take_lock(directory)
         self._files: list[tuple[int, int]] = []  # device and inode of those that are open
-        self._look_at = 0.0  # by the monotonic clock
+        self._next_check_at = 0.0  # by the monotonic clock
 
     def note_files(self) -> None:
         """The database and its log that lie there now are those that are open.
@@ -41,7 +41,7 @@ class Place:
     def has_files(self, *, at_once: bool = False) -> bool:
         """Do they still lie there? `at_once`: look, even if that was done a moment ago."""
         now = time.monotonic()
-        if now < self._look_at and not at_once:
+        if now < self._next_check_at and not at_once:
             return True
         try:
             if self._identities() != self._files:
@@ -50,7 +50,7 @@ class Place:
             return False
         except OSError:
             return True  # nobody can tell; what is open can be written all the same
-        self._look_at = now + LOOK_AT_FILES_SECONDS
+        self._next_check_at = now + FILES_CHECK_SECONDS
         return True
 
     def take_again(self) -> None:

@@ -26,8 +26,8 @@ from meeta_bot.events import SealedEvent
 
 FORMAT_VERSION = 4
 NAME = "events.sqlite3"
-PAGE_BYTES = 4096
-WAL_PAGES = 8192  # 32 MiB beside the spool: an append that has to write them back waits, so that few may have to
+SQLITE_PAGE_BYTES = 4096
+WAL_SQLITE_PAGES = 8192  # 32 MiB beside the spool: an append that has to write them back waits, so that few may have to
 BLOCK_EVENTS = 500  # one row holds no more: whoever reads decodes whole blocks
 
 _TABLES = """
@@ -55,7 +55,7 @@ CREATE TABLE damage (
     missed INTEGER NOT NULL,
     evidence TEXT NOT NULL,
     since_at INTEGER,
-    told INTEGER NOT NULL DEFAULT 0
+    reported INTEGER NOT NULL DEFAULT 0
 );
 """
 
@@ -69,9 +69,9 @@ ON CONFLICT (capture_id) DO UPDATE SET
 SELECT_CAPTURES = "SELECT capture_id, last_seq, head, state, touched_at, ended, checksum FROM captures"
 SELECT_BLOCKS = "SELECT ordinal, sealed, count, contents, checksum FROM events"
 
-SELECT_DAMAGE = "SELECT number, capture_id, first_seq, last_seq, missed, evidence, since_at, told FROM damage"
+SELECT_DAMAGE = "SELECT number, capture_id, first_seq, last_seq, missed, evidence, since_at, reported FROM damage"
 INSERT_DAMAGE = """
-INSERT INTO damage (capture_id, first_seq, last_seq, missed, evidence, since_at, told) VALUES (?, ?, ?, ?, ?, ?, 0)
+INSERT INTO damage (capture_id, first_seq, last_seq, missed, evidence, since_at, reported) VALUES (?, ?, ?, ?, ?, ?, 0)
 """
 # What must be understood by a sound file, with how many parameters: a bit may have flipped in a column's name.
 _TRIALS = (
@@ -145,7 +145,7 @@ class BlockDamaged(Exception):
     """A block is not as it was written."""
 
 
-class CaptureRow(NamedTuple):
+class SavedCapture(NamedTuple):
     """A row of ``captures`` as it is on disk, which may be damaged."""
 
     capture_id: str
@@ -171,11 +171,11 @@ class CaptureRow(NamedTuple):
             return None
 
 
-def capture_row(position: Position, state: State, touched_at: int) -> CaptureRow:
+def saved_capture(position: Position, state: State, touched_at: int) -> SavedCapture:
     """What `SAVE_CAPTURE` takes."""
     reached = (position.last_seq, position.head)
     values = (state.capture_id, *reached, _encoder.encode(state), touched_at, int(state.ended))
-    return CaptureRow(*values, _capture_checksum(values))
+    return SavedCapture(*values, _capture_checksum(values))
 
 
 def blocks(sealed: Sequence[SealedEvent], last_ordinal: int) -> list[Block]:
@@ -221,7 +221,7 @@ def _capture_checksum(values: tuple[object, ...]) -> int:
 # --- the database -------------------------------------------------------------------------------------------------
 
 
-def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
+def open_file(path: Path, max_bytes: int) -> sqlite3.Connection:
     """Open or create it, `max_bytes` large at most.
 
     :raises SpoolUnusable: it has another format.
@@ -229,38 +229,38 @@ def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
     :raises sqlite3.Error: it is damaged, or can't be written.
     """
     _try_to_write(path)
-    database = open_raw(path)
+    connection = open_unchecked(path)
     try:
-        is_new = _format_of(database, path) == 0
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-        bound(database, max_bytes)
+        is_new = _format_of(connection, path) == 0
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_SQLITE_PAGES}")
+        bound(connection, max_bytes)
         if is_new:
-            _make_tables(database)
+            _make_tables(connection)
         for sql, values in _TRIALS:
-            database.execute(f"EXPLAIN {sql}", (None,) * values)
-        _look_through(database)
+            connection.execute(f"EXPLAIN {sql}", (None,) * values)
+        _refuse_disorder(connection)
     except UnicodeDecodeError:  # SQLite quotes what it does not understand
-        database.close()
-        raise damaged_file() from None
+        connection.close()
+        raise damaged_file_error() from None
     except BaseException:
-        database.close()
+        connection.close()
         raise
-    return database
+    return connection
 
 
-def _look_through(database: sqlite3.Connection) -> None:
+def _refuse_disorder(connection: sqlite3.Connection) -> None:
     """Refuse a file in which rows may be read but not found: a bit of a key has flipped, and order is lost."""
-    (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
-        raise damaged_file(found.replace("\n", " "))
-    (newest,) = database.execute("SELECT max(ordinal) FROM events").fetchone()
-    if newest is not None and newest > ordinals(database)[1]:
-        raise damaged_file(f"ordinal {newest} was not given yet")
+        raise damaged_file_error(found.replace("\n", " "))
+    (newest,) = connection.execute("SELECT max(ordinal) FROM events").fetchone()
+    if newest is not None and newest > ordinals(connection)[1]:
+        raise damaged_file_error(f"ordinal {newest} was not given yet")
 
 
-def damaged_file(problem: str = "file is not a database") -> sqlite3.DatabaseError:
+def damaged_file_error(problem: str = "file is not a database") -> sqlite3.DatabaseError:
     """What SQLite says of a file that is none of its own, or no longer."""
     error = sqlite3.DatabaseError(problem)
     error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
@@ -281,14 +281,14 @@ def _try_to_write(path: Path) -> None:
     finally:
         os.close(file)
     if versions not in (b"", b"\1\1", b"\2\2"):
-        raise damaged_file()
+        raise damaged_file_error()
 
 
-def open_raw(path: Path) -> sqlite3.Connection:
+def open_unchecked(path: Path) -> sqlite3.Connection:
     """Open a file as it is, which may be damaged."""
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    database.text_factory = _text
-    return database
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.text_factory = _text
+    return connection
 
 
 def refuse_other_formats(path: Path) -> None:
@@ -297,23 +297,23 @@ def refuse_other_formats(path: Path) -> None:
     :raises SpoolUnusable: it is one.
     """
     with contextlib.suppress(sqlite3.Error):  # missing, or damaged: for those that open it
-        open_to_look(path, timeout=0).close()
+        open_read_only(path, timeout=0).close()
 
 
-def open_to_look(path: Path, timeout: float) -> sqlite3.Connection:
+def open_read_only(path: Path, timeout: float) -> sqlite3.Connection:
     """Open the file of a spool that another process may own, only to read it.
 
     :raises SpoolUnusable: it has another format.
     :raises sqlite3.Error: it can't be read.
     """
-    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout)
-    database.text_factory = _text
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout)
+    connection.text_factory = _text
     try:
-        _format_of(database, path)
+        _format_of(connection, path)
     except BaseException:
-        database.close()
+        connection.close()
         raise
-    return database
+    return connection
 
 
 def _text(value: bytes) -> str:
@@ -321,24 +321,24 @@ def _text(value: bytes) -> str:
     return value.decode(errors="replace")
 
 
-def bound(database: sqlite3.Connection, max_bytes: int) -> None:
+def bound(connection: sqlite3.Connection, max_bytes: int) -> None:
     """Let the database grow no larger; one that is larger already takes what finds room in it."""
-    database.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_BYTES}")
+    connection.execute(f"PRAGMA max_page_count = {max_bytes // SQLITE_PAGE_BYTES}")
 
 
-def used_bytes(database: sqlite3.Connection) -> int:
+def used_bytes(connection: sqlite3.Connection) -> int:
     """How much of the file holds something."""
-    pages: int = database.execute("PRAGMA page_count").fetchone()[0]
-    free: int = database.execute("PRAGMA freelist_count").fetchone()[0]
-    return (pages - free) * PAGE_BYTES
+    sqlite_pages: int = connection.execute("PRAGMA page_count").fetchone()[0]
+    free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return (sqlite_pages - free) * SQLITE_PAGE_BYTES
 
 
-def _format_of(database: sqlite3.Connection, path: Path) -> int:
+def _format_of(connection: sqlite3.Connection, path: Path) -> int:
     """Return the format of the file: the present one, or 0 for a file in which nothing was written yet.
 
     :raises SpoolUnusable: it has another one.
     """
-    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version not in (0, FORMAT_VERSION):
         raise SpoolUnusable(
             f"The spool {path} has format {version}, this program reads and writes format {FORMAT_VERSION}",
@@ -347,44 +347,44 @@ def _format_of(database: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _make_tables(database: sqlite3.Connection) -> None:
-    with transaction(database):
+def _make_tables(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
         for sql in _TABLES.split(";"):
-            database.execute(sql)
-        database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            connection.execute(sql)
+        connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
 
 
-def ordinals(database: sqlite3.Connection) -> tuple[int, int]:
+def ordinals(connection: sqlite3.Connection) -> tuple[int, int]:
     """The ordinal before the first event, and the last that was given."""
-    given = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    first = database.execute("SELECT ordinal - count FROM events ORDER BY ordinal LIMIT 1").fetchone()
+    given = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    first = connection.execute("SELECT ordinal - count FROM events ORDER BY ordinal LIMIT 1").fetchone()
     last = given[0] if given else 0
     return (first[0] if first else last), last
 
 
-def block_at(database: sqlite3.Connection, ordinal: int) -> BlockRow:
+def block_at(connection: sqlite3.Connection, ordinal: int) -> BlockRow:
     """The block that is there under `ordinal`."""
-    return BlockRow(*database.execute(f"{SELECT_BLOCKS} WHERE ordinal = ?", (ordinal,)).fetchone())
+    return BlockRow(*connection.execute(f"{SELECT_BLOCKS} WHERE ordinal = ?", (ordinal,)).fetchone())
 
 
-def captures(database: sqlite3.Connection) -> list[CaptureRow]:
+def captures(connection: sqlite3.Connection) -> list[SavedCapture]:
     """What is known of all captures, damaged or not."""
-    return [CaptureRow(*values) for values in database.execute(SELECT_CAPTURES).fetchall()]
+    return [SavedCapture(*values) for values in connection.execute(SELECT_CAPTURES).fetchall()]
 
 
-def capture_of(database: sqlite3.Connection, capture_id: str) -> CaptureRow | None:
+def capture_of(connection: sqlite3.Connection, capture_id: str) -> SavedCapture | None:
     """What is known of one capture, damaged or not."""
-    values = database.execute(f"{SELECT_CAPTURES} WHERE capture_id = ?", (capture_id,)).fetchone()
-    return None if values is None else CaptureRow(*values)
+    values = connection.execute(f"{SELECT_CAPTURES} WHERE capture_id = ?", (capture_id,)).fetchone()
+    return None if values is None else SavedCapture(*values)
 
 
-def missing_ordinals(database: sqlite3.Connection, first: int, last: int) -> list[tuple[int, int]]:
+def missing_ordinals(connection: sqlite3.Connection, first: int, last: int) -> list[tuple[int, int]]:
     """The places between ordinals `first` and `last` that no row has, as ranges: first and last of each."""
-    held: int = database.execute("SELECT coalesce(sum(count), 0) FROM events").fetchone()[0]
+    held: int = connection.execute("SELECT coalesce(sum(count), 0) FROM events").fetchone()[0]
     if held == last - first:
         return []
     found, reached = [], first
-    for ordinal, size in database.execute("SELECT ordinal, count FROM events ORDER BY ordinal").fetchall():
+    for ordinal, size in connection.execute("SELECT ordinal, count FROM events ORDER BY ordinal").fetchall():
         begin = ordinal - size if isinstance(size, int) and 0 < size <= BLOCK_EVENTS else reached
         if begin > reached:
             found.append((reached + 1, begin))
@@ -394,12 +394,12 @@ def missing_ordinals(database: sqlite3.Connection, first: int, last: int) -> lis
     return found
 
 
-def waiting_of(database: sqlite3.Connection, passed: int) -> dict[str, int]:
+def waiting_of(connection: sqlite3.Connection, passed: int) -> dict[str, int]:
     """How many events of each capture lie behind ordinal `passed`; damaged blocks not.
 
     Of each row it reads whose events it holds, not the events, but for the one that `passed` lies in.
     """
-    rows = database.execute(
+    rows = connection.execute(
         "SELECT ordinal, count, contents FROM events WHERE ordinal > ? ORDER BY ordinal", (passed,)
     ).fetchall()
     found: Counter[str] = Counter()
@@ -407,7 +407,7 @@ def waiting_of(database: sqlite3.Connection, passed: int) -> dict[str, int]:
         held = BlockRow(ordinal, b"", events, whose, 0).whose() if ordinal - events >= passed else None
         if held is None:
             with contextlib.suppress(BlockDamaged):
-                part = block_at(database, ordinal).events()
+                part = block_at(connection, ordinal).events()
                 held = contents_of(part[max(0, events - (ordinal - passed)) :])
         for capture_id, first, last in held or ():
             found[capture_id] += last - first + 1
@@ -415,15 +415,15 @@ def waiting_of(database: sqlite3.Connection, passed: int) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """All or nothing, on disk when it is left, unless ``synchronous`` says otherwise."""
-    database.execute("BEGIN IMMEDIATE")
+    connection.execute("BEGIN IMMEDIATE")
     try:
         yield
-        database.execute("COMMIT")
+        connection.execute("COMMIT")
     except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
 
 

@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from meeta_bot.capture.spool.file import Block, CaptureRow, blocks, capture_row
+from meeta_bot.capture.spool.file import Block, SavedCapture, blocks, saved_capture
 from meeta_bot.capture.spool.records import Append, Position
-from meeta_bot.capture.spool.witness import Head, head_of
+from meeta_bot.capture.spool.witness import WitnessedPosition, witnessed_position
 from meeta_bot.events import SealedEvent, chain
 
 
@@ -17,7 +17,7 @@ class Addition(NamedTuple):
 
     capture_id: str
     append: Append
-    told: int | None = None
+    reported: int | None = None
 
 
 class Save(NamedTuple):
@@ -28,15 +28,15 @@ class Save(NamedTuple):
     position: Position
     ordinal: int | None
 
-    def row(self) -> CaptureRow:
+    def row(self) -> SavedCapture:
         """For the database."""
-        return capture_row(self.position, self.append.state, self.append.touched_at)
+        return saved_capture(self.position, self.append.state, self.append.touched_at)
 
-    def head(self, known: Mapping[str, Head]) -> Head:
+    def head(self, known: Mapping[str, WitnessedPosition]) -> WitnessedPosition:
         """For the witness, which has `known` before."""
         before = known.get(self.capture_id)
         ordinal = (before.ordinal if before else 0) if self.ordinal is None else self.ordinal
-        return head_of(self.append.state, self.position, ordinal, self.append.touched_at)
+        return witnessed_position(self.append.state, self.position, ordinal, self.append.touched_at)
 
 
 class SealedGroup(NamedTuple):

@@ -34,7 +34,7 @@ _log = get_logger("spool")
 _encoder = msgspec.msgpack.Encoder()
 
 
-class Head(msgspec.Struct, frozen=True, array_like=True):
+class WitnessedPosition(msgspec.Struct, frozen=True, array_like=True):
     """How far a capture had come, and what is needed to end it if all else is lost.
 
     ``ordinal`` is that of its last event, ``touched_at`` wall clock in ms. ``last_ms`` and ``counts`` are those of its
@@ -53,9 +53,9 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     counts: Counts | None = None
 
 
-def head_of(state: State, position: Position, ordinal: int, touched_at: int) -> Head:
+def witnessed_position(state: State, position: Position, ordinal: int, touched_at: int) -> WitnessedPosition:
     """How far a capture has come, for the witness; `ordinal` is that of its last event."""
-    return Head(
+    return WitnessedPosition(
         state.capture_id,
         position.last_seq,
         position.head,
@@ -69,11 +69,11 @@ def head_of(state: State, position: Position, ordinal: int, touched_at: int) -> 
     )
 
 
-_decoder = msgspec.msgpack.Decoder(Head)
+_decoder = msgspec.msgpack.Decoder(WitnessedPosition)
 _passed_decoder = msgspec.msgpack.Decoder(int)
 
 
-class Heads:
+class Witness:
     """The witness file of a spool that this process owns."""
 
     def __init__(self, path: Path) -> None:
@@ -81,13 +81,13 @@ class Heads:
 
         :raises OSError: it can't be opened or read.
         """
-        self.known: dict[str, Head] = {}
+        self.known: dict[str, WitnessedPosition] = {}
         self.passed = 0  # all events up to this ordinal are delivered
         self.knows_passed = False  # it may be the first of this spool, or be damaged
         self._slots: dict[str, int] = {}
         self._free: list[int] = []
-        self._ended: dict[str, Head] = {}  # in the order in which they ended
-        self._dirty: dict[str, Head] = {}  # what could not be written yet
+        self._ended: dict[str, WitnessedPosition] = {}  # in the order in which they ended
+        self._dirty: dict[str, WitnessedPosition] = {}  # what could not be written yet
         self._passed_is_dirty = True
         self._size = 0  # slots in the file
         self._has_failed = False
@@ -103,9 +103,9 @@ class Heads:
         """The highest ordinal that was given as far as the witness knows."""
         return max((head.ordinal for head in self.known.values()), default=0)
 
-    def note(self, heads: Iterable[Head]) -> None:
+    def note(self, witness: Iterable[WitnessedPosition]) -> None:
         """Write down how far captures have come. A disk that is full is tried again with the next note."""
-        for head in heads:
+        for head in witness:
             self.known[head.capture_id] = head
             self._dirty[head.capture_id] = head
             if head.ended:
@@ -224,7 +224,7 @@ def passed(path: Path) -> int:
         return 0
 
 
-def _encode(head: Head) -> bytes:
+def _encode(head: WitnessedPosition) -> bytes:
     """What goes into a slot: all of it, but for a room with a very long name."""
     body = _encoder.encode(head)
     for less in ({"counts": None}, {"deployment": "", "room": ""}):

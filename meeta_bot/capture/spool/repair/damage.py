@@ -21,7 +21,7 @@ _PIECES_OF_EVIDENCE = 3  # that are told of one capture; all of them are logged
 _log = get_logger("spool")
 
 
-class Loss(NamedTuple):
+class DamagedRange(NamedTuple):
     """Numbers of a capture that are missing, or not as they were written if `missed` is 0."""
 
     capture_id: str
@@ -32,22 +32,22 @@ class Loss(NamedTuple):
     since_at: int | None = None
 
 
-def record(database: sqlite3.Connection, losses: list[Loss]) -> list[Loss]:
+def record(connection: sqlite3.Connection, ranges: list[DamagedRange]) -> list[DamagedRange]:
     """Write down what is not known yet; what was new. Within the caller's transaction."""
     new = []
-    for loss in losses:
-        known = database.execute(
+    for loss in ranges:
+        known = connection.execute(
             "SELECT 1 FROM damage WHERE capture_id = ? AND first_seq = ? AND last_seq = ? AND missed = ?", loss[:4]
         ).fetchone()
         if known is None:
-            database.execute(INSERT_DAMAGE, loss)
+            connection.execute(INSERT_DAMAGE, loss)
             new.append(loss)
     for loss in new:
         _log.error("events in the spool are damaged", **loss._asdict())
     return new
 
 
-class Untold:
+class UnreportedDamage:
     """What open captures were not told yet. To be asked from any thread."""
 
     def __init__(self) -> None:
@@ -55,10 +55,10 @@ class Untold:
         self._taken: dict[str, int] = {}  # up to which row of the table captures are being told
         self._turn = threading.Lock()
 
-    def look(self, database: sqlite3.Connection) -> dict[str, Damage]:
+    def reload(self, connection: sqlite3.Connection) -> dict[str, Damage]:
         """See what the table has by now, by capture; only of captures without an end."""
         with self._turn:
-            self._damage = _untold(database, self._taken)
+            self._damage = _unreported(connection, self._taken)
             return {capture_id: damage for capture_id, (damage, _) in self._damage.items()}
 
     def take(self, capture_id: str) -> tuple[Damage, int] | None:
@@ -70,10 +70,10 @@ class Untold:
             return found
 
 
-def _untold(database: sqlite3.Connection, taken: Mapping[str, int]) -> dict[str, tuple[Damage, int]]:
+def _unreported(connection: sqlite3.Connection, taken: Mapping[str, int]) -> dict[str, tuple[Damage, int]]:
     """Behind those rows that are `taken`, what there is to tell, and the number of the last row of that."""
-    rows = database.execute(
-        "SELECT number, capture_id, missed, evidence, since_at FROM damage WHERE told = 0 AND capture_id IN"
+    rows = connection.execute(
+        "SELECT number, capture_id, missed, evidence, since_at FROM damage WHERE reported = 0 AND capture_id IN"
         " (SELECT capture_id FROM captures WHERE ended = 0) ORDER BY number"
     ).fetchall()
     found: dict[str, list[tuple[int, str, int, str, int | None]]] = {}
@@ -85,21 +85,21 @@ def _untold(database: sqlite3.Connection, taken: Mapping[str, int]) -> dict[str,
 
 def _summed(rows: list[tuple[int, str, int, str, int | None]]) -> Damage:
     evidence = [row[3] for row in rows]
-    told = "; ".join(evidence[:_PIECES_OF_EVIDENCE])
+    reported = "; ".join(evidence[:_PIECES_OF_EVIDENCE])
     if len(evidence) > _PIECES_OF_EVIDENCE:
-        told += f"; and {len(evidence) - _PIECES_OF_EVIDENCE} more"
+        reported += f"; and {len(evidence) - _PIECES_OF_EVIDENCE} more"
     moments = [row[4] for row in rows if row[4] is not None]
-    return Damage(sum(row[2] for row in rows), told, min(moments, default=None))
+    return Damage(sum(row[2] for row in rows), reported, min(moments, default=None))
 
 
-def mark_told(database: sqlite3.Connection, capture_id: str, number: int) -> None:
+def mark_reported(connection: sqlite3.Connection, capture_id: str, number: int) -> None:
     """A capture is being told what is known up to row `number`. Within the caller's transaction."""
-    database.execute("UPDATE damage SET told = 1 WHERE capture_id = ? AND number <= ?", (capture_id, number))
+    connection.execute("UPDATE damage SET reported = 1 WHERE capture_id = ? AND number <= ?", (capture_id, number))
 
 
-def forget(database: sqlite3.Connection) -> None:
+def forget(connection: sqlite3.Connection) -> None:
     """Drop what nobody can ask for any more. Within the caller's transaction."""
-    database.execute(
+    connection.execute(
         "DELETE FROM damage WHERE NOT EXISTS (SELECT 1 FROM events LIMIT 1)"
-        " AND (told = 1 OR capture_id NOT IN (SELECT capture_id FROM captures WHERE ended = 0))"
+        " AND (reported = 1 OR capture_id NOT IN (SELECT capture_id FROM captures WHERE ended = 0))"
     )

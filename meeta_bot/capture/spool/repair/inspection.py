@@ -21,7 +21,7 @@ from meeta_bot.capture.spool.file import (
     missing_ordinals,
     transaction,
 )
-from meeta_bot.capture.spool.repair.damage import Loss, record
+from meeta_bot.capture.spool.repair.damage import DamagedRange, record
 from meeta_bot.events import SealedEvent, chain
 from meeta_bot.logs import get_logger
 
@@ -48,7 +48,9 @@ class Standing(NamedTuple):
 # --- blocks that can't be read ------------------------------------------------------------------------------------
 
 
-def set_aside(database: sqlite3.Connection, directory: Path, row: BlockRow, why: str, standing: Standing) -> list[Loss]:
+def set_aside(
+    connection: sqlite3.Connection, directory: Path, row: BlockRow, why: str, standing: Standing
+) -> list[DamagedRange]:
     """Put a damaged block out of the way, into a file, and write down what is missing with it.
 
     :returns: what is missing and was not known to be.
@@ -57,25 +59,25 @@ def set_aside(database: sqlite3.Connection, directory: Path, row: BlockRow, why:
     place = f"set aside as {kept}" if kept else "not kept"
     whose = row.whose()
     _log.error("a block of the spool is damaged", ordinal=row.ordinal, events=row.size, problem=why, place=place)
-    with transaction(database):
-        database.execute("DELETE FROM events WHERE ordinal = ?", (row.ordinal,))
+    with transaction(connection):
+        connection.execute("DELETE FROM events WHERE ordinal = ?", (row.ordinal,))
         evidence = f"a block of the spool was damaged: {why}; {place}"
         if row.ordinal <= standing.passed:
-            losses = []  # it had been delivered, and came back with a lost tail
+            ranges = []  # it had been delivered, and came back with a lost tail
         elif whose is None:
-            losses = holes(database, standing, evidence)
+            ranges = holes(connection, standing, evidence)
         else:
-            losses = [_loss(database, capture_id, first, last, evidence) for capture_id, first, last in whose]
-        return record(database, losses)
+            ranges = [_loss(connection, capture_id, first, last, evidence) for capture_id, first, last in whose]
+        return record(connection, ranges)
 
 
-def _loss(database: sqlite3.Connection, capture_id: str, first: int, last: int, evidence: str) -> Loss:
-    before = last_event(database, capture_id, first)
+def _loss(connection: sqlite3.Connection, capture_id: str, first: int, last: int, evidence: str) -> DamagedRange:
+    before = last_event(connection, capture_id, first)
     since_at = None if before is None else before[1].occurred_at
-    return Loss(capture_id, first, last, last - first + 1, f"{told_numbers(first, last)}: {evidence}", since_at)
+    return DamagedRange(capture_id, first, last, last - first + 1, f"{numbers_text(first, last)}: {evidence}", since_at)
 
 
-def told_numbers(first: int, last: int) -> str:
+def numbers_text(first: int, last: int) -> str:
     """Numbers of a capture, in words."""
     return f"number {first}" if first == last else f"numbers {first} to {last}"
 
@@ -96,29 +98,29 @@ def keep(directory: Path, name: str, content: bytes) -> str | None:
     return name
 
 
-def holes(database: sqlite3.Connection, standing: Standing, evidence: str) -> list[Loss]:
+def holes(connection: sqlite3.Connection, standing: Standing, evidence: str) -> list[DamagedRange]:
     """The numbers that are missing between those that are there, and behind them, as far as they aren't known to be.
 
     What is missing before the first event of a capture that is there can't be told from what is delivered. How many
     events are missing at all is known by their ordinals, so that it can be told of a single capture.
     """
-    ranges = _ranges(database, standing.passed)
+    ranges = _ranges(connection, standing.passed)
     known: dict[str, list[tuple[int, int]]] = {}
-    told = 0
-    for capture_id, first, last, missed in database.execute(
+    reported = 0
+    for capture_id, first, last, missed in connection.execute(
         "SELECT capture_id, first_seq, last_seq, missed FROM damage"
     ):
         known.setdefault(capture_id, []).append((first, last))
-        told += missed
-    lasts: dict[str, int] = dict(database.execute("SELECT capture_id, last_seq FROM captures").fetchall())
+        reported += missed
+    lasts: dict[str, int] = dict(connection.execute("SELECT capture_id, last_seq FROM captures").fetchall())
     found = []
     for capture_id in ranges.keys() | standing.undelivered.keys():
         there = ranges.get(capture_id, [])
         last = lasts.get(capture_id, standing.undelivered.get(capture_id, 0))
         begin = min((first for first, _ in there), default=last)
         found += [(capture_id, *hole) for hole in _between([*there, *known.get(capture_id, [])], begin, last)]
-    missing = missing_ordinals(database, standing.passed, standing.last_ordinal)
-    unexplained = sum(last - first + 1 for first, last in missing) - told
+    missing = missing_ordinals(connection, standing.passed, standing.last_ordinal)
+    unexplained = sum(last - first + 1 for first, last in missing) - reported
     unexplained -= sum(last - first + 1 for _, first, last in found)
     if unexplained > 0 and len(standing.undelivered) == 1:
         (capture_id,) = standing.undelivered
@@ -128,7 +130,7 @@ def holes(database: sqlite3.Connection, standing: Standing, evidence: str) -> li
             found.append((capture_id, max(1, begin - unexplained), begin - 1))
     elif unexplained > 0:
         _log.error("events in the spool are missing, nobody knows of which captures", events=unexplained)
-    return [_loss(database, capture_id, first, last, evidence) for capture_id, first, last in found]
+    return [_loss(connection, capture_id, first, last, evidence) for capture_id, first, last in found]
 
 
 def _between(ranges: list[tuple[int, int]], begin: int, last: int) -> Iterator[tuple[int, int]]:
@@ -143,14 +145,14 @@ def _between(ranges: list[tuple[int, int]], begin: int, last: int) -> Iterator[t
 
 
 def last_event(
-    database: sqlite3.Connection, capture_id: str, before: int | None = None
+    connection: sqlite3.Connection, capture_id: str, before: int | None = None
 ) -> tuple[int, SealedEvent] | None:
     """The last event of a capture in the spool, with its ordinal; only of those before number `before`."""
-    for ordinal, count, contents in database.execute(_SELECT_CONTENTS_BACKWARDS).fetchall():
-        held = _whose(database, ordinal, count, contents)
+    for ordinal, count, contents in connection.execute(_SELECT_CONTENTS_BACKWARDS).fetchall():
+        held = _whose(connection, ordinal, count, contents)
         if any(name == capture_id and (before is None or first < before) for name, first, _ in held):
             with contextlib.suppress(BlockDamaged):
-                events = block_at(database, ordinal).events()
+                events = block_at(connection, ordinal).events()
                 return max(
                     (ordinal - len(events) + 1 + place, event)
                     for place, event in enumerate(events)
@@ -159,36 +161,36 @@ def last_event(
     return None
 
 
-def last_ordinals(database: sqlite3.Connection) -> dict[str, int]:
+def last_ordinals(connection: sqlite3.Connection) -> dict[str, int]:
     """By capture the last block that holds events of it."""
     found: dict[str, int] = {}
-    for ordinal, count, contents in database.execute(_SELECT_CONTENTS_BACKWARDS).fetchall():
-        for capture_id, _, _ in _whose(database, ordinal, count, contents):
+    for ordinal, count, contents in connection.execute(_SELECT_CONTENTS_BACKWARDS).fetchall():
+        for capture_id, _, _ in _whose(connection, ordinal, count, contents):
             found.setdefault(capture_id, ordinal)
     return found
 
 
-def _ranges(database: sqlite3.Connection, passed: int) -> dict[str, list[tuple[int, int]]]:
+def _ranges(connection: sqlite3.Connection, passed: int) -> dict[str, list[tuple[int, int]]]:
     """By capture the numbers of the events that are there; of damaged blocks, those that they should hold."""
     found: dict[str, list[tuple[int, int]]] = {}
-    rows = database.execute("SELECT ordinal, count, contents FROM events WHERE ordinal > ?", (passed,)).fetchall()
+    rows = connection.execute("SELECT ordinal, count, contents FROM events WHERE ordinal > ?", (passed,)).fetchall()
     for ordinal, count, contents in rows:
-        for capture_id, first, last in _whose(database, ordinal, count, contents):
+        for capture_id, first, last in _whose(connection, ordinal, count, contents):
             found.setdefault(capture_id, []).append((first, last))
     return found
 
 
-def _whose(database: sqlite3.Connection, ordinal: int, count: int, contents: bytes) -> Contents:
+def _whose(connection: sqlite3.Connection, ordinal: int, count: int, contents: bytes) -> Contents:
     held = BlockRow(ordinal, b"", count, contents, 0).whose()
     if held is None:
-        held = block_at(database, ordinal).whose()
+        held = block_at(connection, ordinal).whose()
     return held or []
 
 
 # --- chains -------------------------------------------------------------------------------------------------------
 
 
-def check(database: sqlite3.Connection, directory: Path, last_ordinal: int, standing: Standing) -> list[Loss]:
+def check(connection: sqlite3.Connection, directory: Path, last_ordinal: int, standing: Standing) -> list[DamagedRange]:
     """Look through all blocks up to `last_ordinal`: each as it was written, numbers without holes, chains unbroken.
 
     Damaged blocks are set aside. An event in a sound block whose digest does not follow stays where it is and is
@@ -196,28 +198,28 @@ def check(database: sqlite3.Connection, directory: Path, last_ordinal: int, stan
 
     :returns: what is missing or altered and was not known to be.
     """
-    found: list[Loss] = []
+    found: list[DamagedRange] = []
     ends: dict[str, SealedEvent] = {}
-    altered: list[Loss] = []
-    numbers = database.execute("SELECT ordinal FROM events WHERE ordinal <= ? ORDER BY ordinal", (last_ordinal,))
+    altered: list[DamagedRange] = []
+    numbers = connection.execute("SELECT ordinal FROM events WHERE ordinal <= ? ORDER BY ordinal", (last_ordinal,))
     for (ordinal,) in numbers.fetchall():
-        row = block_at(database, ordinal)
+        row = block_at(connection, ordinal)
         try:
             events = row.events()
         except BlockDamaged as error:
-            found += set_aside(database, directory, row, str(error), standing)
+            found += set_aside(connection, directory, row, str(error), standing)
             continue
         altered += _altered(events, ends)
-    for capture in captures(database):
+    for capture in captures(connection):
         end = ends.get(capture.capture_id)
         if end is not None and end.seq == capture.last_seq and end.digest != capture.head:
             altered.append(_not_following(capture.capture_id, end.seq, "is not the head of the capture"))
-    with transaction(database):
-        missing = holes(database, standing, VANISHED)
-        return found + record(database, altered + missing)
+    with transaction(connection):
+        missing = holes(connection, standing, VANISHED)
+        return found + record(connection, altered + missing)
 
 
-def _altered(events: list[SealedEvent], ends: dict[str, SealedEvent]) -> Iterator[Loss]:
+def _altered(events: list[SealedEvent], ends: dict[str, SealedEvent]) -> Iterator[DamagedRange]:
     """The events that are not what was sealed; `ends` holds the last one of each capture, and is brought forward."""
     for event in events:
         before = ends.get(event.capture_id)
@@ -230,5 +232,5 @@ def _altered(events: list[SealedEvent], ends: dict[str, SealedEvent]) -> Iterato
                 yield _not_following(event.capture_id, event.seq, "does not follow from the one before")
 
 
-def _not_following(capture_id: str, seq: int, how: str) -> Loss:
-    return Loss(capture_id, seq, seq, 0, f"number {seq} {how}: one of the two was altered in the spool")
+def _not_following(capture_id: str, seq: int, how: str) -> DamagedRange:
+    return DamagedRange(capture_id, seq, seq, 0, f"number {seq} {how}: one of the two was altered in the spool")

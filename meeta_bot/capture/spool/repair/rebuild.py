@@ -18,17 +18,17 @@ from meeta_bot.capture.spool.file import (
     SELECT_DAMAGE,
     BlockDamaged,
     BlockRow,
-    open_database,
+    open_file,
 )
 
-DAMAGED_DATABASES = 3  # whole files that are set aside, each up to spool_max_bytes large
+DAMAGED_WHOLE_FILES = 3  # whole files that are set aside, each up to spool_max_bytes large
 _INSERT_NEW_BLOCK = INSERT_BLOCK.replace("INSERT", "INSERT OR IGNORE", 1)
 _UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter when SQLite quotes what it does not understand
 DAMAGED_BLOCKS = 100  # that are copied; more of them would show nothing new
 _LARGEST_ORDINAL = 2**60  # none is given that is larger; it bounds the search behind damaged pages
 
 
-def remake(old: sqlite3.Connection, directory: Path, max_bytes: int) -> int:
+def rebuild(old: sqlite3.Connection, directory: Path, max_bytes: int) -> int:
     """Put a new file in the place of the spool's in `directory`, with all that can be read of the open `old`.
 
     `old` is closed then. What lies in its place, which may be another file, is kept beside it.
@@ -41,7 +41,7 @@ def remake(old: sqlite3.Connection, directory: Path, max_bytes: int) -> int:
     path, fresh = directory / NAME, directory / f"{NAME}.new"
     for ending in ("", "-wal", "-shm"):
         fresh.with_name(fresh.name + ending).unlink(missing_ok=True)
-    new = open_database(fresh, max_bytes)
+    new = open_file(fresh, max_bytes)
     try:
         copied = _salvage(old, new)
     finally:
@@ -58,7 +58,7 @@ def remake(old: sqlite3.Connection, directory: Path, max_bytes: int) -> int:
 def _set_aside(path: Path) -> None:
     """Keep the file that lies where the spool's is to be; its log goes, so that no other file is taken for its."""
     log = path.with_name(f"{NAME}-wal")
-    for number in range(1, DAMAGED_DATABASES + 1):
+    for number in range(1, DAMAGED_WHOLE_FILES + 1):
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             os.link(path, path.with_name(f"damaged-file-{number}"))
             with contextlib.suppress(OSError):
