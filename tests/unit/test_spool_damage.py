@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from meeta_bot.capture import spool as spools
 from meeta_bot.capture.normalize.state import Counts
 from meeta_bot.capture.spool import Position, Spool
-from meeta_bot.capture.spool.file import Block, pack
+from meeta_bot.capture.spool.format import Block, pack
 from meeta_bot.capture.spool.repair import inspection
 from meeta_bot.errors import SpoolUnusable
 from meeta_bot.events import SealedEvent, chain

@@ -1,4 +1,4 @@
-"""A page of a spool: the events that are read at once, and what is wrong on the way to them."""
+"""A batch of a spool's file: the events that are read at once, and the damage on the way to them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import contextlib
 import sqlite3
 from typing import NamedTuple
 
-from meeta_bot.capture.spool.file import SELECT_BLOCKS, BlockDamaged, BlockRow
+from meeta_bot.capture.spool.format import SELECT_BLOCKS, BlockDamaged, BlockRow
 from meeta_bot.capture.spool.records import Spooled
 
 
 class EventBatch(NamedTuple):
-    """`found` reaches up to ordinal `reached`; `is_last` when no sound block follows.
+    """Events that were read at once, up to ordinal ``reached``; ``is_last`` when no sound block follows.
 
     ``damaged``: blocks that can't be read, and why. ``has_hole``: ordinals between sound blocks have no block.
     """
 
-    found: list[Spooled]
+    events: list[Spooled]
     damaged: list[tuple[BlockRow, str]]
     has_hole: bool
     reached: int
@@ -24,13 +24,13 @@ class EventBatch(NamedTuple):
 
 
 def read_batch(connection: sqlite3.Connection, limit: int, after: int, max_bytes: int) -> EventBatch:
-    """The oldest events behind ordinal `after`, at most `limit`, of blocks of `max_bytes` and a block more."""
+    """Read the oldest events behind ordinal `after`, at most `limit`, of blocks of `max_bytes` and a block more."""
     reached, room, has_hole = after, max_bytes, False
     found: list[Spooled] = []
     damaged: list[tuple[BlockRow, str]] = []
     rows = connection.execute(f"{SELECT_BLOCKS} WHERE ordinal > ? ORDER BY ordinal", (after,))
-    with contextlib.closing(rows) as cursor:
-        for row in map(BlockRow._make, cursor):
+    with contextlib.closing(rows):
+        for row in map(BlockRow._make, rows):
             try:
                 events = row.events()
             except BlockDamaged as error:

@@ -1,4 +1,4 @@
-"""A look at spools from outside: what waits in them, and whose they are. Takes nothing, not even their lock.
+"""Status of spools, seen from outside: the events that wait in them, and their owners. Takes nothing, not even a lock.
 
 A spool is not opened as its owner would (a recorder that starts in that moment would pass it over): its file is read,
 and the kernel's list of locks says who holds it.
@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from meeta_bot.capture.spool import witness
-from meeta_bot.capture.spool.file import NAME, open_read_only, waiting_of
+from meeta_bot.capture.spool.file import open_read_only, waiting_of
+from meeta_bot.capture.spool.format import NAME
 from meeta_bot.errors import SpoolUnusable
 
 _LOCKS = Path("/proc/locks")
@@ -22,7 +23,7 @@ _BUSY_TIMEOUT = 1.0  # seconds; a reader of a WAL waits for recovery at most
 
 
 class CaptureStatus(msgspec.Struct, frozen=True):
-    """One capture in a spool.
+    """The status of a capture in a spool.
 
     ``last_seq``: the last number that was given; None where only events of it are left. ``waiting``: its events that
     are not in the database yet.
@@ -35,7 +36,7 @@ class CaptureStatus(msgspec.Struct, frozen=True):
 
 
 class SpoolStatus(msgspec.Struct, frozen=True):
-    """One spool as it lies on the disk.
+    """The status of a spool as it lies on the disk.
 
     ``owner`` is the process that holds it, 0 for one that can't be seen from here; None when nobody does.
     ``set_aside`` are the files of what was damaged. With ``problem``, it could not be read, and nothing is known of it.
@@ -59,7 +60,7 @@ class SpoolStatus(msgspec.Struct, frozen=True):
 
 
 def read_statuses(root: Path) -> list[SpoolStatus]:
-    """All spools under `root`, also those that a running process owns; in order of their names.
+    """Read the status of all spools under `root`, also those that a running process owns; in order of their names.
 
     :raises SpoolUnusable: `root` can't be read.
     """
@@ -77,9 +78,11 @@ def _read_status(file: Path) -> SpoolStatus:
     problem = None
     try:
         with contextlib.closing(open_read_only(file, _BUSY_TIMEOUT)) as connection:
-            captures = _captures(connection, witness.passed(directory / "heads"))
-    except (sqlite3.Error, SpoolUnusable) as error:
+            captures = _captures(connection, witness.passed_ordinal(directory / "heads"))
+    except sqlite3.Error as error:
         problem = str(error)
+    except SpoolUnusable as error:
+        problem = f"{error}; {error.hint}"
     set_aside = sorted(path.name for path in directory.glob("damaged-*"))
     return SpoolStatus(directory, _owner(directory / "lock"), captures, set_aside, problem)
 
@@ -97,12 +100,12 @@ def _captures(connection: sqlite3.Connection, passed: int) -> list[CaptureStatus
 
 
 def _owner(lock: Path) -> int | None:
-    """The process that holds a lock, by the kernel's list: ``1: FLOCK ADVISORY WRITE 4711 08:01:1234 0 EOF``."""
+    """Return the process that holds a lock, by the kernel's list: ``1: FLOCK ADVISORY WRITE 4711 08:01:1234 0 EOF``."""
     with contextlib.suppress(OSError):
         file = lock.stat()
-        description = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+        identity = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
         for line in _LOCKS.read_text(encoding="ascii", errors="replace").splitlines():
             fields = line.split()
-            if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == description:
+            if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == identity:
                 return int(fields[4])
     return None

@@ -1,4 +1,4 @@
-"""What is wrong in a spool: blocks that can't be read, numbers that are missing, chains that are broken.
+"""Inspection of a spool: blocks that can't be read, numbers that are missing, chains that are broken.
 
 A damaged block is set aside, into a file, so that what is behind it goes on.
 """
@@ -12,15 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from meeta_bot.capture.spool.file import (
-    BlockDamaged,
-    BlockRow,
-    Contents,
-    block_at,
-    captures,
-    missing_ordinals,
-    transaction,
-)
+from meeta_bot.capture.spool.file import block_at, captures, missing_ordinals, transaction
+from meeta_bot.capture.spool.format import BlockDamaged, BlockRow, Contents
 from meeta_bot.capture.spool.repair.damage import DamagedRange, record
 from meeta_bot.events import SealedEvent, chain
 from meeta_bot.logs import get_logger
@@ -35,7 +28,7 @@ _log = get_logger("spool")
 
 
 class Standing(NamedTuple):
-    """What is known of a spool beside its database: up to which ordinal all is delivered, and the last that was given.
+    """The knowledge about a spool beside its file: ``passed``, the ordinal up to which all is delivered, and the last.
 
     ``undelivered``: last numbers of the captures whose last event is not delivered, so that it should be there.
     """
@@ -51,39 +44,46 @@ class Standing(NamedTuple):
 def set_aside(
     connection: sqlite3.Connection, directory: Path, row: BlockRow, why: str, standing: Standing
 ) -> list[DamagedRange]:
-    """Put a damaged block out of the way, into a file, and write down what is missing with it.
+    """Put a damaged block out of the way, into a file, and record the numbers that are missing with it.
 
-    :returns: what is missing and was not known to be.
+    :returns: those that were not known to be missing.
     """
     kept = keep(directory, f"damaged-{row.ordinal}", row.sealed) if isinstance(row.sealed, bytes) else None
-    place = f"set aside as {kept}" if kept else "not kept"
+    outcome = f"set aside as {kept}" if kept else "not kept"
     whose = row.whose()
-    _log.error("a block of the spool is damaged", ordinal=row.ordinal, events=row.size, problem=why, place=place)
+    _log.error("a block of the spool is damaged", ordinal=row.ordinal, events=row.size, problem=why, outcome=outcome)
     with transaction(connection):
         connection.execute("DELETE FROM events WHERE ordinal = ?", (row.ordinal,))
-        evidence = f"a block of the spool was damaged: {why}; {place}"
+        evidence = f"a block of the spool was damaged: {why}; {outcome}"
         if row.ordinal <= standing.passed:
             ranges = []  # it had been delivered, and came back with a lost tail
         elif whose is None:
             ranges = holes(connection, standing, evidence)
         else:
-            ranges = [_loss(connection, capture_id, first, last, evidence) for capture_id, first, last in whose]
+            ranges = [
+                _missing_range(connection, capture_id, first, last, evidence) for capture_id, first, last in whose
+            ]
         return record(connection, ranges)
 
 
-def _loss(connection: sqlite3.Connection, capture_id: str, first: int, last: int, evidence: str) -> DamagedRange:
+def _missing_range(
+    connection: sqlite3.Connection, capture_id: str, first: int, last: int, evidence: str
+) -> DamagedRange:
     before = last_event(connection, capture_id, first)
     since_at = None if before is None else before[1].occurred_at
     return DamagedRange(capture_id, first, last, last - first + 1, f"{numbers_text(first, last)}: {evidence}", since_at)
 
 
 def numbers_text(first: int, last: int) -> str:
-    """Numbers of a capture, in words."""
+    """Write numbers of a capture in words."""
     return f"number {first}" if first == last else f"numbers {first} to {last}"
 
 
 def keep(directory: Path, name: str, content: bytes) -> str | None:
-    """Write what is damaged to a file of that name; None where there is too much of it already, or no room."""
+    """Write damaged content to a file of that name.
+
+    :returns: the name; None where there is too much of it already, or no room.
+    """
     sizes = [file.stat().st_size for file in directory.glob("damaged-[0-9]*")]
     if len(sizes) >= DAMAGED_FILES or sum(sizes) + len(content) > DAMAGED_BYTES:
         return None
@@ -99,42 +99,53 @@ def keep(directory: Path, name: str, content: bytes) -> str | None:
 
 
 def holes(connection: sqlite3.Connection, standing: Standing, evidence: str) -> list[DamagedRange]:
-    """The numbers that are missing between those that are there, and behind them, as far as they aren't known to be.
+    """Return the numbers that are missing between those that are there, and behind them, and not known to be missing.
 
     What is missing before the first event of a capture that is there can't be told from what is delivered. How many
     events are missing at all is known by their ordinals, so that it can be told of a single capture.
     """
-    ranges = _ranges(connection, standing.passed)
+    there = _ranges(connection, standing.passed)
     known: dict[str, list[tuple[int, int]]] = {}
-    reported = 0
+    known_count = 0
     for capture_id, first, last, missed in connection.execute(
         "SELECT capture_id, first_seq, last_seq, missed FROM damage"
     ):
         known.setdefault(capture_id, []).append((first, last))
-        reported += missed
+        known_count += missed
     lasts: dict[str, int] = dict(connection.execute("SELECT capture_id, last_seq FROM captures").fetchall())
     found = []
-    for capture_id in ranges.keys() | standing.undelivered.keys():
-        there = ranges.get(capture_id, [])
+    for capture_id in there.keys() | standing.undelivered.keys():
+        ranges = there.get(capture_id, [])
         last = lasts.get(capture_id, standing.undelivered.get(capture_id, 0))
-        begin = min((first for first, _ in there), default=last)
-        found += [(capture_id, *hole) for hole in _between([*there, *known.get(capture_id, [])], begin, last)]
+        begin = min((first for first, _ in ranges), default=last)
+        found += [(capture_id, *hole) for hole in _between([*ranges, *known.get(capture_id, [])], begin, last)]
     missing = missing_ordinals(connection, standing.passed, standing.last_ordinal)
-    unexplained = sum(last - first + 1 for first, last in missing) - reported
+    unexplained = sum(last - first + 1 for first, last in missing) - known_count
     unexplained -= sum(last - first + 1 for _, first, last in found)
+    found += _before_the_first(unexplained, standing, there, found)
+    return [_missing_range(connection, capture_id, first, last, evidence) for capture_id, first, last in found]
+
+
+def _before_the_first(
+    unexplained: int,
+    standing: Standing,
+    there: Mapping[str, list[tuple[int, int]]],
+    found: list[tuple[str, int, int]],
+) -> list[tuple[str, int, int]]:
+    """Return so many `unexplained` numbers before the first that is there, or `found` missing, of a single capture."""
     if unexplained > 0 and len(standing.undelivered) == 1:
         (capture_id,) = standing.undelivered
-        begin = min((first for first, _ in ranges.get(capture_id, [])), default=0)
+        begin = min((first for first, _ in there.get(capture_id, [])), default=0)
         begin = begin or min((first for _, first, _ in found), default=standing.undelivered[capture_id] + 1)
         if begin > 1:
-            found.append((capture_id, max(1, begin - unexplained), begin - 1))
+            return [(capture_id, max(1, begin - unexplained), begin - 1)]
     elif unexplained > 0:
         _log.error("events in the spool are missing, nobody knows of which captures", events=unexplained)
-    return [_loss(connection, capture_id, first, last, evidence) for capture_id, first, last in found]
+    return []
 
 
 def _between(ranges: list[tuple[int, int]], begin: int, last: int) -> Iterator[tuple[int, int]]:
-    """What `ranges` leave uncovered of the numbers from `begin` to `last`."""
+    """Yield the ranges that `ranges` leave uncovered of the numbers from `begin` to `last`."""
     reached = begin - 1
     for first, end in sorted(ranges):
         if first > reached + 1 and reached < last:
@@ -147,22 +158,22 @@ def _between(ranges: list[tuple[int, int]], begin: int, last: int) -> Iterator[t
 def last_event(
     connection: sqlite3.Connection, capture_id: str, before: int | None = None
 ) -> tuple[int, SealedEvent] | None:
-    """The last event of a capture in the spool, with its ordinal; only of those before number `before`."""
+    """Return the last event of a capture in the spool, with its ordinal; only of those before number `before`."""
     for ordinal, count, contents in connection.execute(_SELECT_CONTENTS_BACKWARDS).fetchall():
         held = _whose(connection, ordinal, count, contents)
         if any(name == capture_id and (before is None or first < before) for name, first, _ in held):
             with contextlib.suppress(BlockDamaged):
                 events = block_at(connection, ordinal).events()
                 return max(
-                    (ordinal - len(events) + 1 + place, event)
-                    for place, event in enumerate(events)
+                    (ordinal - len(events) + 1 + index, event)
+                    for index, event in enumerate(events)
                     if event.capture_id == capture_id and (before is None or event.seq < before)
                 )
     return None
 
 
 def last_ordinals(connection: sqlite3.Connection) -> dict[str, int]:
-    """By capture the last block that holds events of it."""
+    """Return by capture the ordinal of the last block that holds events of it."""
     found: dict[str, int] = {}
     for ordinal, count, contents in connection.execute(_SELECT_CONTENTS_BACKWARDS).fetchall():
         for capture_id, _, _ in _whose(connection, ordinal, count, contents):
@@ -171,7 +182,7 @@ def last_ordinals(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def _ranges(connection: sqlite3.Connection, passed: int) -> dict[str, list[tuple[int, int]]]:
-    """By capture the numbers of the events that are there; of damaged blocks, those that they should hold."""
+    """Return by capture the numbers of the events that are there; of damaged blocks, those that they should hold."""
     found: dict[str, list[tuple[int, int]]] = {}
     rows = connection.execute("SELECT ordinal, count, contents FROM events WHERE ordinal > ?", (passed,)).fetchall()
     for ordinal, count, contents in rows:
@@ -191,12 +202,12 @@ def _whose(connection: sqlite3.Connection, ordinal: int, count: int, contents: b
 
 
 def check(connection: sqlite3.Connection, directory: Path, last_ordinal: int, standing: Standing) -> list[DamagedRange]:
-    """Look through all blocks up to `last_ordinal`: each as it was written, numbers without holes, chains unbroken.
+    """Check all blocks up to `last_ordinal`: each as it was written, numbers without holes, chains unbroken.
 
     Damaged blocks are set aside. An event in a sound block whose digest does not follow stays where it is and is
     delivered, for the readers of the log to see; it counts as altered, not as missing.
 
-    :returns: what is missing or altered and was not known to be.
+    :returns: the numbers that are missing or altered and were not known to be.
     """
     found: list[DamagedRange] = []
     ends: dict[str, SealedEvent] = {}
@@ -220,7 +231,7 @@ def check(connection: sqlite3.Connection, directory: Path, last_ordinal: int, st
 
 
 def _altered(events: list[SealedEvent], ends: dict[str, SealedEvent]) -> Iterator[DamagedRange]:
-    """The events that are not what was sealed; `ends` holds the last one of each capture, and is brought forward."""
+    """Yield the events that are not what was sealed; `ends`, the last one of each capture, is brought forward."""
     for event in events:
         before = ends.get(event.capture_id)
         ends[event.capture_id] = event

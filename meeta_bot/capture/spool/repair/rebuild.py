@@ -1,4 +1,4 @@
-"""A spool's file made anew from what can still be read of it, and what lies in its place set aside."""
+"""The rebuild of a spool's file from what can still be read of it; the file in its place is set aside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from meeta_bot.capture.spool.file import (
+from meeta_bot.capture.spool.file import open_file
+from meeta_bot.capture.spool.format import (
     INSERT_BLOCK,
     NAME,
     SAVE_CAPTURE,
@@ -18,14 +19,13 @@ from meeta_bot.capture.spool.file import (
     SELECT_DAMAGE,
     BlockDamaged,
     BlockRow,
-    open_file,
 )
 
 DAMAGED_WHOLE_FILES = 3  # whole files that are set aside, each up to spool_max_bytes large
 _INSERT_NEW_BLOCK = INSERT_BLOCK.replace("INSERT", "INSERT OR IGNORE", 1)
 _UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter when SQLite quotes what it does not understand
 DAMAGED_BLOCKS = 100  # that are copied; more of them would show nothing new
-_LARGEST_ORDINAL = 2**60  # none is given that is larger; it bounds the search behind damaged pages
+_LARGEST_ORDINAL = 2**60  # none is given that is larger; it bounds the search behind damaged parts
 
 
 def rebuild(old: sqlite3.Connection, directory: Path, max_bytes: int) -> int:
@@ -33,8 +33,8 @@ def rebuild(old: sqlite3.Connection, directory: Path, max_bytes: int) -> int:
 
     `old` is closed then. What lies in its place, which may be another file, is kept beside it.
 
-    :param max_bytes: how large the new file may grow.
-    :returns: how many events were copied.
+    :param max_bytes: bound of the new file.
+    :returns: the number of events that were copied.
     :raises sqlite3.Error: the new file can't be written; the old one is still open and in its place.
     :raises OSError: likewise, or files can't be moved.
     """
@@ -80,11 +80,11 @@ def _flush(path: Path) -> None:
 
 
 def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
-    """Copy into the empty spool `new` all that can be read of `old`; damaged pages are stepped over.
+    """Copy into the empty spool `new` all that can be read of `old`; damaged parts are stepped over.
 
     Nothing is flushed, which is left to the caller, who uses `new` only when all of it is there.
 
-    :returns: how many events were copied.
+    :returns: the number of events that were copied.
     :raises sqlite3.Error: `new` can't be written.
     """
     new.execute("PRAGMA synchronous = OFF")
@@ -118,13 +118,13 @@ def _copy_blocks(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
 
 
 def _readable(old: sqlite3.Connection, select: str) -> Iterator[tuple[object, ...]]:
-    """The rows of a small table up to the first that can't be read."""
+    """Yield the rows of a small table up to the first that can't be read."""
     with contextlib.suppress(*_UNREADABLE):
         yield from old.execute(select).fetchall()
 
 
 def _all_blocks(old: sqlite3.Connection) -> Iterator[BlockRow]:
-    """The blocks as they lie in the file, up to the first that can't be read."""
+    """Yield the blocks as they lie in the file, up to the first that can't be read."""
     with contextlib.suppress(*_UNREADABLE):
         for values in old.execute(SELECT_BLOCKS):
             if isinstance(values[2], int):
@@ -132,7 +132,7 @@ def _all_blocks(old: sqlite3.Connection) -> Iterator[BlockRow]:
 
 
 def _findable_blocks(old: sqlite3.Connection) -> Iterator[BlockRow]:
-    """The blocks that are found by their ordinals, those behind damaged pages, too."""
+    """Yield the blocks that are found by their ordinals, those behind damaged parts, too."""
     after = 0
     while after < _LARGEST_ORDINAL:
         try:
@@ -150,7 +150,7 @@ def _findable_blocks(old: sqlite3.Connection) -> Iterator[BlockRow]:
 
 
 def _behind_damage(old: sqlite3.Connection, after: int) -> int:
-    """The first ordinal behind which rows can be found again: in ever larger steps, then by halves."""
+    """Find the first ordinal behind which rows can be found again: in ever larger steps, then by halves."""
 
     def fails(ordinal: int) -> bool:
         try:
