@@ -28,6 +28,7 @@ from tests.unit.spool_faults import LOG, SPOOL_FILE, as_a_kill_leaves_it, flip, 
 
 BLOCKS = 40
 PAGE, LEAF = 4096, 13  # bytes of a page; what the first byte of one says that holds rows of a table
+INDEX_LEAF = 10  # the same of an index, or of a table without rowid
 FORMAT_BYTES = (60, 64)  # of the file's header, where SQLite keeps user_version
 
 
@@ -465,6 +466,30 @@ def test_a_key_that_is_altered_so_that_rows_are_out_of_order_hides_none_of_them(
     offsets = keys((tmp_path / "original" / SPOOL_FILE).read_bytes())
     assert len(offsets) >= BLOCKS
     for offset in offsets[:: len(offsets) // 8]:
+        asyncio.run(flip_and_open(tmp_path, tmp_path / "original", acknowledged, offset, bit))
+
+
+def headers_of_captures(content: bytes) -> list[int]:
+    """Where the first capture's row has its length, its header's length and the types of its columns."""
+    for page in range(PAGE, len(content), PAGE):
+        if content[page] == INDEX_LEAF and content[page + 3 : page + 5] != bytes(2):
+            begin = page + int.from_bytes(content[page + 8 : page + 10])
+            return list(range(begin, begin + 12))
+    return []
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_type_that_is_altered_so_that_a_capture_has_none_hides_nothing(tmp_path: Path, bit: int) -> None:
+    async def prepare() -> list[SealedEvent]:
+        spool = await make(tmp_path / "original", 5)
+        acknowledged = await events_of(spool)
+        await spool.close()
+        return acknowledged
+
+    acknowledged = asyncio.run(prepare())
+    offsets = headers_of_captures((tmp_path / "original" / SPOOL_FILE).read_bytes())
+    assert offsets
+    for offset in offsets:
         asyncio.run(flip_and_open(tmp_path, tmp_path / "original", acknowledged, offset, bit))
 
 

@@ -89,9 +89,11 @@ def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
     """
     new.execute("PRAGMA synchronous = OFF")
     for values in _readable(old, SELECT_CAPTURES):
-        new.execute(SAVE_CAPTURE, values)
+        with contextlib.suppress(sqlite3.IntegrityError):  # a NULL: the witness knows the capture
+            new.execute(SAVE_CAPTURE, values)
     for values in _readable(old, SELECT_DAMAGE):
-        new.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        with contextlib.suppress(sqlite3.IntegrityError):
+            new.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
     return _copy_blocks(old, new)
 
 
