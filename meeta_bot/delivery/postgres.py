@@ -153,7 +153,7 @@ class PostgresSink:
 
 @asynccontextmanager
 async def _transaction(connection: database.Connection) -> AsyncIterator[None]:
-    """Do all of the block or nothing. A server that does not answer, or a block that is cancelled, costs the session.
+    """Commit all of the block or nothing. A server without an answer, or a block that is cancelled, costs the session.
 
     asyncpg's own would roll back, and with that wait for the same server once more.
     """

@@ -1,4 +1,4 @@
-"""The catalog: what every type of event is, where it comes from and what it can say about people."""
+"""The catalog of event types: their payloads, their origins, and what they can say about people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Privacy(StrEnum):
-    """What a payload can say about people."""
+    """The kinds of statements about people that a payload can make."""
 
     NEUTRAL = "neutral"
     PERSONAL = "personal"  # names, ids
@@ -18,13 +18,13 @@ class Privacy(StrEnum):
 
 
 class Payload(msgspec.Struct, kw_only=True):
-    """Base of all payloads."""
+    """The base of all payloads."""
 
     event_type: ClassVar[str] = ""
 
 
 class EventType(msgspec.Struct, frozen=True):
-    """One row of the catalog."""
+    """A row of the catalog."""
 
     name: str
     payload: type[Payload]

@@ -124,7 +124,7 @@ class Cursor:
 
 
 class Spool:
-    """One spool directory, owned by this process until ``close``."""
+    """A spool directory, owned by this process until ``close``."""
 
     def __init__(self, directory: Path, settings: Settings) -> None:
         """Open or create the spool in `directory`.

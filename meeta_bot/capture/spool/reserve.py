@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # no room, no more for this user, none in this file
-_PROBE_BYTES = 65_536  # what a transaction writes at least, with its pages of index
+_PROBE_BYTES = 65_536  # what a transaction writes at least, with the index
 
 
 class Reserve:

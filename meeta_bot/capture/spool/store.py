@@ -321,7 +321,7 @@ class Store:
     # --- keeping the files ----------------------------------------------------------------------------------------
 
     def _guarded(self, work: Callable[[], _T]) -> _T:
-        """Do `work`; a file that proves to be damaged is rebuilt first, once."""
+        """Run `work`; a file that proves to be damaged is rebuilt first, once."""
         try:
             return work()
         except sqlite3.Error as error:
