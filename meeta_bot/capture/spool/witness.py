@@ -136,33 +136,37 @@ class Witness:
     # --- slots ----------------------------------------------------------------------------------------------------
 
     def _read(self, path: Path) -> None:
-        size = os.fstat(self._file).st_size
-        content = os.pread(self._file, size, 0)
-        self._size = size // SLOT_BYTES
+        content = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        self._size = len(content) // SLOT_BYTES
         damaged = 0
         for number in range(self._size):
             slot = content[number * SLOT_BYTES : (number + 1) * SLOT_BYTES]
-            body = _body(slot)
             try:
-                if body is None:
-                    raise msgspec.DecodeError
-                if number == 0:
-                    self.passed = _passed_decoder.decode(body)
-                    self.knows_passed = True
-                    self._passed_is_dirty = False
-                    continue
-                known = _decoder.decode(body)
+                self._take_slot(number, _body(slot))
             except msgspec.DecodeError:
                 damaged += slot.count(0) < SLOT_BYTES
                 if number > 0:
                     self._free.append(number)
-                continue
-            self.known[known.capture_id] = known
-            self._slots[known.capture_id] = number
-            if known.ended:
-                self._ended[known.capture_id] = known
         if damaged:
             _log.error("the witness of a spool is damaged", file=str(path), slots=damaged)
+
+    def _take_slot(self, number: int, body: bytes | None) -> None:
+        """Remember the content of a slot that was read.
+
+        :raises msgspec.DecodeError: it is free or damaged.
+        """
+        if body is None:
+            raise msgspec.DecodeError
+        if number == 0:
+            self.passed = _passed_decoder.decode(body)
+            self.knows_passed = True
+            self._passed_is_dirty = False
+            return
+        known = _decoder.decode(body)
+        self.known[known.capture_id] = known
+        self._slots[known.capture_id] = number
+        if known.ended:
+            self._ended[known.capture_id] = known
 
     def _write_dirty(self) -> None:
         try:
