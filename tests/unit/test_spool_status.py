@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,18 @@ async def test_a_spool_that_can_t_be_read_hides_no_other(tmp_path: Path) -> None
     assert [spool.directory.name for spool in found] == ["1", "2", "10"]
     assert [spool.problem is None for spool in found] == [True, False, True]
     assert [spool.waiting for spool in found] == [5, 0, 5]
+
+
+async def test_of_a_spool_of_another_format_it_is_told_what_to_do(tmp_path: Path) -> None:
+    await (await fill(tmp_path / "1")).close()
+    connection = sqlite3.connect(tmp_path / "1" / SPOOL_FILE)
+    connection.execute("PRAGMA user_version = 3")
+    connection.close()
+    (found,) = read_statuses(tmp_path)
+    assert (found.captures, found.waiting) == ([], 0)
+    assert found.problem is not None
+    assert "has format 3" in found.problem
+    assert found.problem.endswith("deliver it with the version of meeta-bot that wrote it, or move its directory away")
 
 
 def test_there_is_nothing_to_see_where_no_spool_is(tmp_path: Path) -> None:
