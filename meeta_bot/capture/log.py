@@ -67,8 +67,6 @@ class CaptureLog:
         self,
         messages: list[Message],
         *,
-        page_load: str | None = None,
-        page_seq: int = 0,
         urgent: bool = False,
         seen_ms: float | None = None,
     ) -> list[Event]:
@@ -79,11 +77,9 @@ class CaptureLog:
         :param seen_ms: by our monotonic clock, until when all that the page saw is on disk with this; None: as before.
             Should the process be killed, its gap begins there.
         """
-        return await asyncio.shield(self._record_whole(messages, page_load, page_seq, urgent, seen_ms))
+        return await asyncio.shield(self._record_whole(messages, urgent, seen_ms))
 
-    async def _record_whole(
-        self, messages: list[Message], page_load: str | None, page_seq: int, urgent: bool, seen_ms: float | None
-    ) -> list[Event]:
+    async def _record_whole(self, messages: list[Message], urgent: bool, seen_ms: float | None) -> list[Event]:
         async with self._turn:
             seen_ms = self._seen_ms if seen_ms is None else seen_ms
             state, found = self.state, []
@@ -91,7 +87,7 @@ class CaptureLog:
                 state, more = normalize(state, message)
                 found += more
             if found:
-                append = Append(state, found, self._wall_ms(seen_ms), page_load, page_seq, urgent=urgent)
+                append = Append(state, found, self._wall_ms(seen_ms), urgent=urgent)
                 self.position = await self._append(append)
                 self._seen_ms = seen_ms
                 self.last_event = found[-1]

@@ -231,7 +231,7 @@ class Recorder:
         seat, channel, self._channel = self._seat, self._channel, None
         if seat is not None and channel is not None:
             if handed_over := channel.receive_nowait():
-                await self._take(seat, channel, handed_over)
+                await self._take(seat, handed_over)
             if channel.seen_until is not None:
                 self._seen_ms = seat.earliest_ms(channel.seen_until)
             seat.forget()
@@ -261,7 +261,7 @@ class Recorder:
 
     async def _listen(self, seat: Seat, channel: Channel) -> None:
         while True:
-            await self._take(seat, channel, await channel.receive())
+            await self._take(seat, await channel.receive())
 
     async def _join_deadline(self) -> None:
         """In the room in time; waiting in a lobby has a longer time of its own."""
@@ -403,12 +403,11 @@ class Recorder:
 
     # --- from message to disk -------------------------------------------------------------------------------------
 
-    async def _take(self, seat: Seat, channel: Channel, fresh: list[PageMessage]) -> None:
+    async def _take(self, seat: Seat, fresh: list[PageMessage]) -> None:
         """Normalize, store and acknowledge what a page said."""
         messages = [self._from_page(seat, message) for message in fresh]
-        page_load = f"{channel.page_load}/{channel.conference}"
         seen_ms = seat.earliest_ms(fresh[-1].now)
-        found = await self.log.record(messages, page_load=page_load, page_seq=fresh[-1].page_seq, seen_ms=seen_ms)
+        found = await self.log.record(messages, seen_ms=seen_ms)
         seat.acknowledge(fresh[-1].page_seq)
         for event in found:
             if type(event.payload) in _TO_REACT_TO:

@@ -14,7 +14,7 @@ from meeta_bot import logs
 from meeta_bot.capture.log import end_cut_captures
 from meeta_bot.capture.spool import adopt
 from meeta_bot.capture.spool.directory import spool_root
-from meeta_bot.capture.spool.status import CaptureLook, SpoolLook, look
+from meeta_bot.capture.spool.status import CaptureStatus, SpoolStatus, read_statuses
 from meeta_bot.cli import console
 from meeta_bot.clock import SystemClock
 from meeta_bot.database import migrations
@@ -66,7 +66,7 @@ def status(config: console.ConfigFile = None, as_json: console.AsJson = False) -
     settings = load({}, config)
     logs.configure(level="warning")
     root = spool_root(settings)
-    found = look(root) if _is_there(root) else []
+    found = read_statuses(root) if _is_there(root) else []
     if as_json:
         console.print_json([_as_data(spool) for spool in found])
         return
@@ -79,7 +79,7 @@ def status(config: console.ConfigFile = None, as_json: console.AsJson = False) -
         screen.print(Text(f"There is no spool in {safe_name(str(root), 1000)}"), soft_wrap=True)
 
 
-def _as_data(spool: SpoolLook) -> dict[str, object]:
+def _as_data(spool: SpoolStatus) -> dict[str, object]:
     return {
         "directory": str(spool.directory),
         "owned": spool.owner is not None,
@@ -99,7 +99,7 @@ def _as_data(spool: SpoolLook) -> dict[str, object]:
     }
 
 
-def _line_of_spool(spool: SpoolLook) -> Text:
+def _line_of_spool(spool: SpoolStatus) -> Text:
     owner = "free" if spool.owner is None else f"of process {spool.owner}" if spool.owner else "of another container"
     place = safe_name(str(spool.directory), 1000)
     if spool.problem is not None:
@@ -110,7 +110,7 @@ def _line_of_spool(spool: SpoolLook) -> Text:
     return line
 
 
-def _line_of_capture(capture: CaptureLook) -> Text:
+def _line_of_capture(capture: CaptureStatus) -> Text:
     state = "open" if capture.is_open else "ended"
     last = "last number unknown" if capture.last_seq is None else f"up to number {capture.last_seq}"
     return Text(f"  {safe_name(capture.capture_id, 100)}  {state}  {last}  {capture.waiting} waiting")

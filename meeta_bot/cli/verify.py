@@ -18,7 +18,7 @@ from rich.text import Text
 
 from meeta_bot import logs
 from meeta_bot.capture.spool.directory import spool_root
-from meeta_bot.capture.spool.status import look
+from meeta_bot.capture.spool.status import read_statuses
 from meeta_bot.cli import console, reading_command
 from meeta_bot.database import migrations
 from meeta_bot.database.access import DatabaseAccess
@@ -174,7 +174,7 @@ async def _run(settings: Settings, options: _Options) -> _Tally:
 def _spooled(settings: Settings) -> dict[str, Spooled]:
     """What lies in the spools of this machine; nothing where there are none, or they can't be looked into."""
     try:
-        spools = look(spool_root(settings))
+        spools = read_statuses(spool_root(settings))
     except SpoolError:
         return {}
     captures = [capture for spool in spools for capture in spool.captures]

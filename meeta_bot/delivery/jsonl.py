@@ -1,50 +1,40 @@
-"""The sinks that write JSON Lines: to a file, durably and once over restarts, or to standard output.
+"""The sink that writes JSON Lines to a file, durably and once over restarts.
 
-A line is the event as ``meeta-bot export`` prints it, with commitment and salt, so that the digest chain can be
-recomputed from the lines alone. What has no line (a time outside the years 1 to 9999, a payload that is no JSON)
-becomes a placeholder with the same seq, commitment and digest and no payload. The whole event, and one whose number
-is taken under another digest, goes to ``FILE.quarantine.jsonl``, and the log says so.
+In memory are the last number and digest of each capture, and where every 256th line of it begins. Order within a
+capture makes what is above the last number new; anything else is searched for in the file, from the nearest known mark
+on. So memory grows with captures and hardly with events, and an old event that comes again is compared by its digest
+like a recent one.
 
-How a file tells what it has: in memory are the last number and digest of each capture, and where every 256th line of
-it begins. Order within a capture makes what is above the last number new; anything else is looked up in the file,
-from the nearest known place on. So memory grows with captures and hardly with events, and an old event that comes
-again is compared by its digest like a recent one.
+What has no line of its own, and an event whose number is taken under another digest, goes to
+``FILE.quarantine.jsonl``, and the log says so; see `jsonl_lines`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import bisect
-import os
-import select
 import sys
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from meeta_bot.delivery.jsonl_file import EventFile, Line
-from meeta_bot.delivery.sink import Delivery, SinkGone, SinkUnavailable
+from meeta_bot.delivery.jsonl_lines import Key, key_of, quarantine_line, sort_out
+from meeta_bot.delivery.jsonl_stream import JsonLinesStream
+from meeta_bot.delivery.sink import Delivery, SinkUnavailable
 from meeta_bot.errors import UsageError
 from meeta_bot.events import SealedEvent
-from meeta_bot.events.document import EventRow, chained_document, json_line, sealed_row
-from meeta_bot.events.quarantine import fitted, sealed_json
+from meeta_bot.events.quarantine import HeldEvent
 from meeta_bot.logs import get_logger
 from meeta_bot.settings import Settings
-from meeta_bot.text import clean_text
 
 STANDARD_OUTPUT = "-"
-MARK_EVERY = 256  # lines of a capture between two known places: 500 repeated events cost a look at about as many
-RECENT_EVENTS = 10_000  # whose digests a stream remembers; twice the largest batch that a writer makes ordinarily
-_LOOK_UP_MS = 200  # how soon a write to a pipe that nobody empties notices that it was cancelled
+MARK_EVERY = 256  # lines of a capture between two marks: 500 repeated events cost a search of about as many
 
-Key = tuple[str, int]
 _T = TypeVar("_T")
-_HAS_NO_LINE = (ValueError, OverflowError, RecursionError, msgspec.MsgspecError)  # what an event holds can't be JSON
 
 _log = get_logger("jsonl")
 
@@ -63,7 +53,7 @@ def sink_to(target: str, settings: Settings) -> JsonLinesSink | JsonLinesStream:
 
 
 class JsonLinesSink:
-    """A `sinks.Sink` over a file. Tasks may share one; it opens the file when needed, also after `close`."""
+    """A sink over a file. Tasks may share one; it opens the file when needed, also after `close`."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self._path = path
@@ -73,23 +63,23 @@ class JsonLinesSink:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jsonl")
         self._file: EventFile | None = None
         self._quarantine: EventFile | None = None
-        self._stored = _Stored()
+        self._stored = _StoredEvents()
         self._held: set[str] = set()  # digests in quarantine
 
     @property
     def quarantine_path(self) -> Path:
-        """Where events go that can't be stored as they are; there is none before the first of them."""
+        """File of the events that can't be stored as they are; there is none before the first of them."""
         return self._path.with_name(f"{self._path.name}.quarantine.jsonl")
 
     async def open(self) -> None:
-        """Open the file, find out what it holds, and repair what a killed process left unfinished.
+        """Open the file, read its events, and repair what a killed process left unfinished.
 
         :raises UsageError: there can't be such a file, it holds something else, or another process writes to it.
         """
         await self._in_thread(self._open)
 
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
-        """Store `batch`; see `sinks.Sink.write`."""
+        """Store `batch`; see `sink.Sink.write`."""
         if not batch:
             return Delivery(0, 0, 0)
         try:
@@ -137,13 +127,13 @@ class JsonLinesSink:
             if file is not None:
                 file.close()
         self._file = self._quarantine = None
-        self._stored = _Stored()
+        self._stored = _StoredEvents()
         self._held = set()
 
     def _write(self, batch: Sequence[SealedEvent]) -> Delivery:
         file = self._open()
-        there = self._stored.look_up(batch, file)
-        sorted_out = _sort_out(batch, lambda event: there.get(_key(event)), self._settings.jsonl_line_bytes)
+        there = self._stored.digests(batch, file)
+        sorted_out = sort_out(batch, lambda event: there.get(key_of(event)), self._settings.jsonl_line_bytes)
         self._put_into_quarantine(sorted_out.held)
         if sorted_out.lines:
             offset = file.length
@@ -153,93 +143,18 @@ class JsonLinesSink:
                 offset += len(text)
         return sorted_out.delivery
 
-    def _put_into_quarantine(self, held: Iterable[_Held]) -> None:
-        """First, so that a placeholder never stands for an event that is nowhere."""
+    def _put_into_quarantine(self, held: Iterable[HeldEvent]) -> None:
+        """Store events in quarantine: first, so that a placeholder never stands for an event that is nowhere."""
         new = {one.event.digest.hex(): one for one in held if one.event.digest.hex() not in self._held}
         if new:
-            self._open_quarantine().append(b"".join(_quarantine_line(one) for one in new.values()))
+            self._open_quarantine().append(b"".join(quarantine_line(one) for one in new.values()))
             self._held.update(new)
-
-
-class JsonLinesStream:
-    """A `sinks.Sink` over a pipe, a terminal or whatever standard output is; it stays open.
-
-    "Once" holds while this object lives: what was written can't be read back. There is no quarantine either, so
-    what has no line is only told in the log; the line in its place says that it is missing.
-    """
-
-    def __init__(self, descriptor: int, settings: Settings) -> None:
-        """Write to `descriptor`, past all buffers."""
-        self._descriptor = descriptor
-        self._settings = settings
-        self._turn = threading.Lock()
-        self._last: dict[str, int] = {}
-        self._recent: OrderedDict[Key, str] = OrderedDict()
-        self._unwritten = bytearray()  # of the batch under way; the next write begins with it
-
-    async def open(self) -> None:
-        """There is nothing to open."""
-
-    async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
-        """Write `batch`; see `sinks.Sink.write`."""
-        cancelled = threading.Event()
-        try:
-            return await asyncio.to_thread(self._write, batch, cancelled)
-        except asyncio.CancelledError:
-            cancelled.set()  # or the thread would wait for a reader for as long as the process lives
-            raise
-
-    async def close(self) -> None:
-        """Standard output stays open."""
-
-    # --- in a thread, one at a time ---------------------------------------------------------------------------
-
-    def _write(self, batch: Sequence[SealedEvent], cancelled: threading.Event) -> Delivery:
-        with self._turn:
-            sorted_out = _sort_out(batch, self._digest, self._settings.jsonl_line_bytes)
-            for line, text in sorted_out.lines:
-                self._unwritten += text
-                self._note(line)
-            try:
-                self._flush(cancelled)
-            except OSError as error:
-                reason = f"Can't write to standard output: {error.strerror}"
-                is_gone = isinstance(error, BrokenPipeError) or not _is_open(self._descriptor)
-                raise (SinkGone if is_gone else SinkUnavailable)(reason) from error
-            return sorted_out.delivery
-
-    def _flush(self, cancelled: threading.Event) -> None:
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
-        while self._unwritten and not cancelled.is_set():
-            if poll.poll(_LOOK_UP_MS):  # then this much does not block
-                written = os.write(self._descriptor, self._unwritten[: select.PIPE_BUF])
-                del self._unwritten[:written]
-
-    def _note(self, line: Line) -> None:
-        self._last[line.capture_id] = max(line.seq, self._last.get(line.capture_id, line.seq))
-        self._recent[line.capture_id, line.seq] = line.digest
-        if len(self._recent) > RECENT_EVENTS:
-            self._recent.popitem(last=False)
-
-    def _digest(self, event: SealedEvent) -> str | None:
-        known = self._recent.get(_key(event))
-        is_old = event.seq <= self._last.get(event.capture_id, event.seq - 1)
-        return known or (event.digest.hex() if is_old else None)
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
 
 
 # --- what a file holds --------------------------------------------------------------------------------------------
 
 
-class _Capture(msgspec.Struct):
+class _StoredCapture(msgspec.Struct):
     """The last event of a capture in a file, and where every `MARK_EVERY`th of its lines begins."""
 
     last_seq: int
@@ -249,17 +164,17 @@ class _Capture(msgspec.Struct):
     mark_offsets: list[int] = msgspec.field(default_factory=list)
 
 
-class _Stored:
-    """Which events a file holds."""
+class _StoredEvents:
+    """The events that a file holds."""
 
     def __init__(self) -> None:
-        self._captures: dict[str, _Capture] = {}
+        self._captures: dict[str, _StoredCapture] = {}
 
     def note(self, line: Line, offset: int) -> None:
-        """The file has `line` after `offset` bytes."""
+        """Remember that the file has `line` after `offset` bytes."""
         capture = self._captures.get(line.capture_id)
         if capture is None:
-            capture = self._captures[line.capture_id] = _Capture(line.seq, line.digest)
+            capture = self._captures[line.capture_id] = _StoredCapture(line.seq, line.digest)
         if line.seq >= capture.last_seq:
             if capture.lines % MARK_EVERY == 0:
                 capture.mark_seqs.append(line.seq)
@@ -267,8 +182,8 @@ class _Stored:
             capture.lines += 1
             capture.last_seq, capture.last_digest = line.seq, line.digest
 
-    def look_up(self, batch: Iterable[SealedEvent], file: EventFile) -> dict[Key, str]:
-        """The digests under which `file` has the numbers of those of `batch` whose number it has.
+    def digests(self, batch: Iterable[SealedEvent], file: EventFile) -> dict[Key, str]:
+        """Return the digests under which `file` has the numbers of those of `batch` whose number it has.
 
         A number that came late, behind larger ones, is behind its mark as well: marks only grow.
         """
@@ -280,9 +195,9 @@ class _Stored:
             if capture is None or event.seq > capture.last_seq:
                 continue
             if event.seq == capture.last_seq:
-                found[_key(event)] = capture.last_digest
+                found[key_of(event)] = capture.last_digest
             else:
-                earlier.add(_key(event))
+                earlier.add(key_of(event))
                 mark = bisect.bisect_right(capture.mark_seqs, event.seq) - 1
                 start = min(start, capture.mark_offsets[max(mark, 0)])
         if earlier:
@@ -298,99 +213,3 @@ class _Stored:
                 wanted.remove(key)
                 if not wanted:
                     return
-
-
-# --- batches ------------------------------------------------------------------------------------------------------
-
-
-class _Held(NamedTuple):
-    """An event that goes to quarantine: ``kind`` is ``conflict`` or ``refused``."""
-
-    event: SealedEvent
-    kind: str
-    reason: str
-
-
-class _SortedOut(msgspec.Struct):
-    """What becomes of a batch: new lines in order, placeholders among them, and events for quarantine."""
-
-    lines: list[tuple[Line, bytes]]
-    held: list[_Held]
-    delivery: Delivery
-
-
-def _sort_out(
-    batch: Sequence[SealedEvent], digest_of: Callable[[SealedEvent], str | None], longest_line: int
-) -> _SortedOut:
-    """Tell new events from duplicates, conflicts, and those that have no line.
-
-    :param digest_of: the digest in hexadecimal under which an event's number is there; None when it is not.
-    """
-    lines: list[tuple[Line, bytes]] = []
-    held: dict[tuple[Key, str], _Held] = {}
-    seen: dict[Key, str] = {}
-    duplicates = 0
-    for event in batch:
-        key, digest = _key(event), event.digest.hex()
-        there = seen.get(key) or digest_of(event)
-        if there == digest or (key, digest) in held:
-            duplicates += 1
-        elif there is not None:
-            held[key, digest] = _Held(event, "conflict", f"stored before with digest {there}")
-        else:
-            seen[key] = digest
-            text, refusal = _line_of(event, longest_line)
-            if text is not None:
-                lines.append((Line(event.capture_id, event.seq, digest), text))
-            if refusal is not None:
-                held[key, digest] = _Held(event, "refused", refusal)
-    for one in held.values():
-        _tell(one)
-    stored = len(batch) - duplicates - len(held)
-    return _SortedOut(lines, list(held.values()), Delivery(stored, duplicates, len(held)))
-
-
-def _tell(held: _Held) -> None:
-    capture_id = clean_text(held.event.capture_id)
-    _log.error("event quarantined", kind=held.kind, capture_id=capture_id, seq=held.event.seq, reason=held.reason)
-
-
-def _key(event: SealedEvent) -> Key:
-    return event.capture_id, event.seq
-
-
-def _line_of(event: SealedEvent, longest: int) -> tuple[bytes | None, str | None]:
-    """The line of `event`; or the one in its place, None if there can't be one either, and the reason."""
-    try:
-        return _encode(sealed_row(event), longest), None
-    except _HAS_NO_LINE as error:
-        reason = clean_text(f"{type(error).__name__}: {error}")
-    try:
-        return _encode(_placeholder(event, reason), longest), reason
-    except _HAS_NO_LINE:
-        return None, reason
-
-
-def _encode(row: EventRow, longest: int) -> bytes:
-    line = json_line(chained_document(row))
-    if len(line) > longest:
-        raise ValueError(f"{len(line)} bytes are too long for a line, of which {longest} are allowed")
-    return line
-
-
-def _placeholder(event: SealedEvent, reason: str) -> EventRow:
-    """What can be written in place of `event`."""
-    return msgspec.structs.replace(sealed_row(fitted(event)), payload=None, salt=None, quarantine_reason=reason)
-
-
-def _quarantine_line(held: _Held) -> bytes:
-    """The whole event; ``sealed`` is a text: JSON as in ``meeta.quarantine``, whatever the event holds."""
-    document = {
-        "capture_id": clean_text(held.event.capture_id),
-        "seq": held.event.seq,
-        "digest": held.event.digest.hex(),
-        "kind": held.kind,
-        "reason": held.reason,
-        "sealed": sealed_json(held.event),
-    }
-    return json_line(document)

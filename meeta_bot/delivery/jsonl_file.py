@@ -30,7 +30,7 @@ _log = get_logger("jsonl")
 
 
 class Line(msgspec.Struct, frozen=True):
-    """What names an event in a file: its capture, its number, and its digest in hexadecimal."""
+    """The name of an event in a file: its capture, its number, and its digest in hexadecimal."""
 
     capture_id: str
     seq: int
@@ -85,7 +85,7 @@ class EventFile:
         self._sync_folder()
 
     def read(self, start: int) -> Iterator[Line]:
-        """The lines from `start` on, which must be the beginning of one."""
+        """Yield the lines from `start` on, which must be the beginning of one."""
         for _, line in self._lines(start, self.length):
             event = _parse(line)
             if event is not None:
@@ -111,7 +111,7 @@ class EventFile:
         self.length += len(lines)
 
     def is_current(self) -> bool:
-        """Whether `path` still leads to this file, and nobody else has changed its length."""
+        """Check that `path` still leads to this file, and nobody else has changed its length."""
         try:
             there = self.path.stat()
         except FileNotFoundError:
@@ -128,11 +128,11 @@ class EventFile:
                 start += len(line)
 
     def _cut_torn(self, offset: int, line: bytes, *, is_last: bool) -> None:
-        """Take away a last line that a process was killed over; refuse any other line that is no event."""
+        """Take away a last line that a process was killed over; refuse any other line that is not an event."""
         is_ours = offset > 0 or (not line.endswith(b"\n") and line[: len(_BEGINNING)] == _BEGINNING[: len(line)])
         if not (is_last and is_ours):
             where = "its first line is" if offset == 0 else f"there is a line after {offset} bytes that is"
-            raise UsageError(f"{self.path} holds something else: {where} no event", hint="name another file")
+            raise UsageError(f"{self.path} holds something else: {where} not an event", hint="name another file")
         _log.warning("unfinished line removed", file=str(self.path), bytes=len(line), after=offset)
         os.ftruncate(self._descriptor, offset)
 
@@ -150,10 +150,10 @@ def _open_locked(path: Path) -> int:
     descriptor = -1
     try:
         if path.exists() and not path.is_file():  # opening a device or a pipe could already do something
-            raise UsageError(f"{path} is no ordinary file", hint="name a file, or - for standard output")
+            raise UsageError(f"{path} is not an ordinary file", hint="name a file, or - for standard output")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"{path} is no ordinary file", hint="name a file, or - for standard output")
+            raise UsageError(f"{path} is not an ordinary file", hint="name a file, or - for standard output")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (OSError, ValueError, UsageError) as error:
         if descriptor >= 0:

@@ -14,17 +14,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from meeta_bot import database, logs
 from meeta_bot.database import sqlfiles
+from meeta_bot.delivery.quarantine_log import log_quarantined
 from meeta_bot.delivery.sink import Delivery, SinkUnavailable
 from meeta_bot.errors import DatabaseError, DatabaseUnreachable
 from meeta_bot.events import SealedEvent
-from meeta_bot.events.quarantine import fitted, sealed_json, short, within
+from meeta_bot.events.quarantine import HeldEvent, conflict_reason, fitted, sealed_json, short, within
 from meeta_bot.limits import LARGEST_BIGINT
 from meeta_bot.settings import Settings
 from meeta_bot.text import clean_text
@@ -33,7 +34,7 @@ from meeta_bot.timestamps import EARLIEST_MS, EPOCH_2000_MS, LATEST_MS
 COPY_EVENTS = 100  # from here on COPY pays: it takes half the time for a row, but four round trips for one
 # After these a session can be rolled back: the server said no, or was never asked.
 _SERVER_IS_THERE = (database.ServerError, ValueError, OverflowError, SinkUnavailable)
-_NO_PARTITION = "its capture id has no partition: no UUIDv7 between 2020 and two years from now, or taken out"
+_NO_PARTITION = "its capture id has no partition: not a UUIDv7 between 2020 and two years from now, or taken out"
 
 _COPIED_COLUMNS = SealedEvent.__struct_fields__
 
@@ -43,13 +44,8 @@ Key = tuple[str, int]
 _log = logs.get_logger("postgres")
 
 
-class _Refused(NamedTuple):
-    event: SealedEvent
-    reason: str
-
-
 class PostgresSink:
-    """A `sinks.Sink` over one connection that is opened when needed and dropped after any trouble.
+    """A sink over one connection that is opened when needed and dropped after any trouble.
 
     One task at a time may call `write`; order within a capture is the caller's.
     """
@@ -61,7 +57,7 @@ class PostgresSink:
         self._placed: set[str] = set()
 
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
-        """Store `batch`; see `sinks.Sink.write`."""
+        """Store `batch`; see `sink.Sink.write`."""
         if not batch:
             return Delivery(0, 0, 0)
         try:
@@ -131,10 +127,10 @@ class PostgresSink:
 
     async def _sort_out(
         self, connection: database.Connection, events: Iterable[SealedEvent]
-    ) -> tuple[list[SealedEvent], list[_Refused]]:
-        """Those that may be tried, and those whose envelope PostgreSQL can't hold; makes partitions on the way."""
+    ) -> tuple[list[SealedEvent], list[HeldEvent]]:
+        """Sort out the events whose envelope PostgreSQL can't hold; makes partitions on the way."""
         sound: list[SealedEvent] = []
-        refused: list[_Refused] = []
+        refused: list[HeldEvent] = []
         for event in events:
             reason = _unfit(event)
             if reason is None and event.capture_id not in self._placed:
@@ -142,13 +138,13 @@ class PostgresSink:
             if reason is None:
                 sound.append(event)
             else:
-                refused.append(_Refused(event, reason))
+                refused.append(HeldEvent(event, "refused", reason))
         return sound, refused
 
     async def _unplaceable(self, connection: database.Connection, capture_id: str) -> str | None:
-        """Why there is no partition for a capture; None when there is one, which is noted."""
+        """Return the reason why a capture has no partition; None when it has one, which is remembered."""
         if not _is_uuid(capture_id):
-            return "capture_id is no UUID"
+            return "capture_id is not a UUID"
         if not await connection.fetchval(sqlfiles.statement("delivery/ensure_partition_of"), capture_id):
             return _NO_PARTITION
         self._placed.add(capture_id)
@@ -157,7 +153,7 @@ class PostgresSink:
 
 @asynccontextmanager
 async def _transaction(connection: database.Connection) -> AsyncIterator[None]:
-    """All of the block or nothing. A server that does not answer, or a block that is cancelled, costs the session.
+    """Commit all of the block or nothing. A server without an answer, or a block that is cancelled, costs the session.
 
     asyncpg's own would roll back, and with that wait for the same server once more.
     """
@@ -175,7 +171,7 @@ async def _transaction(connection: database.Connection) -> AsyncIterator[None]:
 
 
 def _without_repetition(batch: Sequence[SealedEvent]) -> Sequence[SealedEvent]:
-    """Each event once. Digests tell quickly that there is nothing to look for."""
+    """Return each event once. Digests tell quickly that there is nothing to look for."""
     if len({event.digest for event in batch}) == len(batch):
         return batch
     return list({(event.capture_id, event.seq, event.digest): event for event in batch}.values())
@@ -186,7 +182,7 @@ def _add(one: Delivery, other: Delivery) -> Delivery:
 
 
 def _unfit(event: SealedEvent) -> str | None:
-    """Why no column can hold the numbers of this envelope; None when they can."""
+    """Return the reason why no column can hold the numbers of this envelope; None when they can."""
     if not EARLIEST_MS <= event.occurred_at <= LATEST_MS:
         return "occurred_at is outside the years 1 to 9999"
     if event.server_at is not None and not EARLIEST_MS <= event.server_at <= LATEST_MS:
@@ -226,7 +222,7 @@ async def _copy(connection: database.Connection, events: Sequence[SealedEvent]) 
 
 
 def _timestamp(milliseconds: int) -> tuple[int]:
-    """As PostgreSQL has moments. Making a datetime of each first would cost as much as all the rest of a row."""
+    """Encode a moment for PostgreSQL. Making a datetime of each first would cost as much as all the rest of a row."""
     return ((milliseconds - EPOCH_2000_MS) * 1000,)
 
 
@@ -265,7 +261,7 @@ async def _insert(connection: database.Connection, rows: Sequence[Row]) -> list[
 
 
 async def _quarantine_conflicts(connection: database.Connection, events: Sequence[SealedEvent]) -> int:
-    """Of `events`, whose numbers are taken, put those into quarantine that differ from what is stored."""
+    """Put those of `events`, whose numbers are taken, into quarantine that differ from what is stored."""
     rows = await connection.fetch(
         sqlfiles.statement("delivery/stored_digests"),
         [event.capture_id for event in events],
@@ -279,8 +275,7 @@ async def _quarantine_conflicts(connection: database.Connection, events: Sequenc
             raise SinkUnavailable("rows vanished while they were compared; is a partition being dropped?")
         if digest != event.digest:
             conflicts += 1
-            reason = f"stored before with digest {digest.hex()}"
-            await _quarantine(connection, event, "conflict", reason)
+            await _quarantine(connection, HeldEvent(event, "conflict", conflict_reason(digest.hex())))
     return conflicts
 
 
@@ -295,31 +290,32 @@ async def _salvage(connection: database.Connection, events: Sequence[SealedEvent
         if not database.is_fault_of_a_row(error):
             raise
         if len(events) == 1:
-            return await _store_placeholders(connection, [_Refused(events[0], database.explain(error))])
+            return await _store_placeholders(connection, [HeldEvent(events[0], "refused", database.explain(error))])
     middle = len(events) // 2
     first = await _salvage(connection, events[:middle])
     return _add(first, await _salvage(connection, events[middle:]))
 
 
-async def _store_placeholders(connection: database.Connection, refused: Iterable[_Refused]) -> Delivery:
+async def _store_placeholders(connection: database.Connection, refused: Iterable[HeldEvent]) -> Delivery:
     """Put events into quarantine and placeholders into their place, where one is possible."""
     count = 0
-    for event, reason in refused:
-        await _quarantine(connection, event, "refused", reason)
+    for held in refused:
+        await _quarantine(connection, held)
         count += 1
-        if reason == _NO_PARTITION or not _is_uuid(event.capture_id):
+        if held.reason == _NO_PARTITION or not _is_uuid(held.event.capture_id):
             continue
         try:
             async with _transaction(connection):
-                await _insert(connection, [_placeholder(event, reason)])
+                await _insert(connection, [_placeholder(held)])
         except database.TROUBLE as error:
             if not database.is_fault_of_a_row(error):
                 raise
     return Delivery(0, 0, count)
 
 
-async def _quarantine(connection: database.Connection, event: SealedEvent, kind: str, reason: str) -> None:
-    _log.error("event quarantined", kind=kind, capture_id=event.capture_id, seq=event.seq, reason=reason)
+async def _quarantine(connection: database.Connection, held: HeldEvent) -> None:
+    event, kind, reason = held
+    log_quarantined(_log, held)
     await connection.execute(
         sqlfiles.statement("delivery/quarantine"),
         short(event.capture_id),
@@ -332,17 +328,11 @@ async def _quarantine(connection: database.Connection, event: SealedEvent, kind:
 
 
 def _row(event: SealedEvent) -> Row:
-    """The values of one meeta.incoming."""
+    """Return the values of one meeta.incoming."""
     return (*msgspec.structs.astuple(event), None)
 
 
-def _placeholder(event: SealedEvent, reason: str) -> Row:
-    """A row that PostgreSQL can hold in place of `event`."""
-    return (
-        *msgspec.structs.astuple(fitted(event))[:-4],
-        None,
-        None,
-        event.commitment,
-        event.digest,
-        clean_text(reason),
-    )
+def _placeholder(held: HeldEvent) -> Row:
+    """Make the row that PostgreSQL can hold in place of an event."""
+    fit = fitted(held.event)
+    return (*msgspec.structs.astuple(fit)[:-4], None, None, fit.commitment, fit.digest, clean_text(held.reason))

@@ -3,10 +3,10 @@
 A batch leaves as soon as the one before has been stored, so a batch is small when there is little to do and large
 when there is much; the linger only gives what one page sends together the time to arrive. When a backlog waits,
 batches are larger still, and the next one is read while the sink writes. Order is the spool's. There is one batch under
-way at a time. Every sink has a writer, a task and a place in the spool of its own, so none waits for another.
+way at a time. Every sink has a writer, a task and a cursor in the spool of its own, so none waits for another.
 
-Nothing hangs in silence: a write that lasts longer than ``sink_write_timeout`` is cancelled, said, and tried again. The
-database is tried for as long as the process lives. A further sink that holds up more than ``sink_lag_share`` of the
+Nothing hangs in silence: a write that lasts longer than ``sink_write_timeout`` is cancelled, logged, and tried again.
+The database is tried for as long as the process lives. A further sink that holds up more than ``sink_lag_share`` of the
 spool is given up, since what it does not take would fill the spool and end the recording for all.
 """
 
@@ -33,15 +33,15 @@ Prepare = Callable[[], Awaitable[object]]
 
 
 async def _nothing() -> None:
-    """There is nothing to prepare."""
+    """Prepare nothing."""
 
 
-class _Lags(SinkGone):
-    """A sink holds up too much of the spool."""
+class _SinkLags(SinkGone):
+    """A sink that holds up too much of the spool."""
 
 
 class Writer:
-    """Delivers one spool to one sink.
+    """The delivery of one spool to one sink.
 
     ``prepare`` makes ready what the sink writes to, such as by starting and migrating a database; it runs before the
     first batch and again whenever the sink was unavailable. ``name`` is what the log calls the sink. One that
@@ -58,7 +58,7 @@ class Writer:
         *,
         may_be_given_up: bool = False,
     ) -> None:
-        self._reader = spool.reader()
+        self._cursor = spool.cursor()
         self._sink = sink
         self._settings = settings
         self._prepare = prepare
@@ -73,13 +73,13 @@ class Writer:
         self.quarantined = 0
         self.unavailable: str | None = None  # why the sink takes nothing at the moment
         self._unavailable_since = 0.0  # on the monotonic clock, as is the next
-        self._last_said = 0.0
+        self._last_logged = 0.0
         self.gone: str | None = None  # why the sink will never take anything again
 
     @property
     def waiting(self) -> int:
-        """Events in the spool that this sink does not have yet; none once it is gone."""
-        return self._reader.waiting
+        """Number of events in the spool that this sink does not have yet; none once it is gone."""
+        return self._cursor.waiting
 
     def start(self) -> None:
         """Begin to deliver. Safe to call twice."""
@@ -95,7 +95,7 @@ class Writer:
         """
         self._hurries = within is not None
         self._stopping.set()
-        self._reader.appended.set()
+        self._cursor.appended.set()
         if self._task is not None:
             task = self._task
             try:
@@ -114,10 +114,10 @@ class Writer:
         except SinkGone as error:
             self.gone = str(error)
             self.ready.clear()
-            say = _log.error if isinstance(error, _Lags) else _log.warning
-            say(f"{self._name} gone, no more is written to it", reason=self.gone, unwritten=self.waiting)
+            log = _log.error if isinstance(error, _SinkLags) else _log.warning
+            log(f"{self._name} gone, no more is written to it", reason=self.gone, unwritten=self.waiting)
             with contextlib.suppress(SpoolError):  # what others have is forgotten later, then
-                await self._reader.close()
+                await self._cursor.close()
         finally:
             await self._drop_ahead()
 
@@ -139,7 +139,7 @@ class Writer:
             except (SinkUnavailable, MeetaError) as error:  # after a SpoolError, what was stored comes again
                 self._note_unavailable(str(error), getattr(error, "hint", None))
             except Exception as error:  # a bug in a sink must not end the delivery of everything behind it
-                if self._is_worth_saying():
+                if self._is_worth_logging():
                     _log.exception("delivery failed")
                 self._note_unavailable(f"{type(error).__name__}: {error}")
             await self._drop_ahead()
@@ -147,7 +147,7 @@ class Writer:
             pause = min(pause * 2, self._settings.database_retry_max)
 
     async def _make_ready(self) -> None:
-        """Prepare the sink. What takes long is said but not cancelled: a migration of much data may rightly do so."""
+        """Prepare the sink. What takes long is logged but not cancelled: a migration of much data may rightly do so."""
         limit = self._settings.sink_write_timeout
         loop = asyncio.get_running_loop()
         overdue = loop.call_later(limit, self._note_unavailable, f"not ready after {limit:g} s")
@@ -167,7 +167,7 @@ class Writer:
         self._read_ahead(batch)
         began = time.monotonic()
         delivery = await self._write(events)
-        await self._reader.forget(batch[-1].ordinal)
+        await self._cursor.forget(batch[-1].ordinal)
         self._note_delivery(delivery, time.monotonic() - began)
         return True
 
@@ -196,7 +196,7 @@ class Writer:
         held_up = len(_encoder.encode(events)) * self.waiting // len(events)
         limit = int(self._settings.spool_max_bytes * self._settings.sink_lag_share)
         if held_up > limit:
-            raise _Lags(
+            raise _SinkLags(
                 f"it holds up {held_up / 2**20:,.1f} MiB of the spool, more than the {limit / 2**20:,.1f} that "
                 "MEETA_SINK_LAG_SHARE allows; `meeta-bot export` gives what it lacks"
             )
@@ -205,10 +205,10 @@ class Writer:
         ahead, self._ahead = self._ahead, None
         if ahead is not None and (batch := await ahead):
             return batch
-        return await self._reader.read(self._limit(self.waiting))  # also tells the reader of what is damaged
+        return await self._cursor.read(self._limit(self.waiting))  # also moves the cursor over what is damaged
 
     def _limit(self, waiting: int) -> int:
-        """How many events the next batch may have when so many wait."""
+        """Return the bound of the next batch, in events, while `waiting` wait."""
         has_backlog = waiting > self._settings.writer_bulk_backlog
         return self._settings.writer_bulk_events if has_backlog else self._settings.writer_batch_events
 
@@ -217,7 +217,7 @@ class Writer:
         left = self.waiting - len(batch)
         limit = self._limit(left)
         if left >= limit:
-            self._ahead = asyncio.create_task(self._reader.read(limit, after=batch[-1].ordinal), name="read ahead")
+            self._ahead = asyncio.create_task(self._cursor.read(limit, after=batch[-1].ordinal), name="read ahead")
 
     async def _drop_ahead(self) -> None:
         ahead, self._ahead = self._ahead, None
@@ -225,8 +225,8 @@ class Writer:
             await asyncio.gather(ahead, return_exceptions=True)  # whatever it was: the same is read again
 
     async def _wait_for_events(self) -> None:
-        await self._reader.appended.wait()
-        self._reader.appended.clear()
+        await self._cursor.appended.wait()
+        self._cursor.appended.clear()
         await asyncio.sleep(self._settings.writer_linger)
 
     async def _pause(self, seconds: float) -> None:
@@ -242,19 +242,19 @@ class Writer:
         self.ready.clear()
         now = time.monotonic()
         if self.unavailable is None:
-            self._unavailable_since = self._last_said = now
+            self._unavailable_since = self._last_logged = now
             _log.warning(f"{self._name} unavailable, recording into the spool", reason=reason, hint=hint)
-        elif self._is_worth_saying():
-            self._last_said = now
+        elif self._is_worth_logging():
+            self._last_logged = now
             minutes = round((now - self._unavailable_since) / 60)
             _log.warning(
                 f"{self._name} still unavailable", reason=reason, hint=hint, waiting=self.waiting, minutes=minutes
             )
         self.unavailable = reason
 
-    def _is_worth_saying(self) -> bool:
-        """Is trouble new, or was nothing said of it for long?"""
-        silence = time.monotonic() - self._last_said
+    def _is_worth_logging(self) -> bool:
+        """Tell whether trouble is new, or was not logged for long."""
+        silence = time.monotonic() - self._last_logged
         return self.unavailable is None or silence >= self._settings.outage_reminder_interval
 
     def _note_available(self) -> None:

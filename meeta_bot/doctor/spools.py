@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from meeta_bot.capture.spool.directory import spool_root
-from meeta_bot.capture.spool.status import look
+from meeta_bot.capture.spool.status import read_statuses
 from meeta_bot.doctor.checks import Examination, Finding, ok, warning
 
 
@@ -16,7 +16,7 @@ async def waiting(examination: Examination) -> Finding:
 
 
 def _waiting(root: Path) -> Finding:
-    found = look(root)
+    found = read_statuses(root)
     problems = [f"{spool.directory} can't be read: {spool.problem}" for spool in found if spool.problem is not None]
     if problems:
         return warning("; ".join(problems), "its events can't be delivered; keep the directory and ask for help")

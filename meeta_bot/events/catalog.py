@@ -1,4 +1,4 @@
-"""The catalog: what every type of event is, where it comes from and what it can say about people."""
+"""The catalog of event types: their payloads, their origins, and what they can say about people."""
 
 from __future__ import annotations
 
@@ -10,35 +10,26 @@ import msgspec
 
 
 class Privacy(StrEnum):
-    """What a payload can say about people."""
+    """The kinds of statements about people that a payload can make."""
 
     NEUTRAL = "neutral"
     PERSONAL = "personal"  # names, ids
     CONTENT = "content"  # what was said, written or shown
 
 
-class Action(StrEnum):
-    """What happens to events of a type."""
-
-    KEEP = "keep"
-    SAMPLE = "sample"  # at most one per participant and interval
-    NEVER = "never"  # seen, counted, not stored
-
-
 class Payload(msgspec.Struct, kw_only=True):
-    """Base of all payloads."""
+    """The base of all payloads."""
 
     event_type: ClassVar[str] = ""
 
 
 class EventType(msgspec.Struct, frozen=True):
-    """One row of the catalog."""
+    """A row of the catalog."""
 
     name: str
     payload: type[Payload]
     origin: str
     privacy: Privacy
-    action: Action
 
     @property
     def description(self) -> str:
@@ -50,12 +41,10 @@ CATALOG: dict[str, EventType] = {}
 _P = TypeVar("_P", bound=type[Payload])
 
 
-def event_type(
-    name: str, origin: str, privacy: Privacy = Privacy.NEUTRAL, action: Action = Action.KEEP
-) -> Callable[[_P], _P]:
+def event_type(name: str, origin: str, privacy: Privacy = Privacy.NEUTRAL) -> Callable[[_P], _P]:
     def register(payload: _P) -> _P:
         payload.event_type = name
-        CATALOG[name] = EventType(name, payload, origin, privacy, action)
+        CATALOG[name] = EventType(name, payload, origin, privacy)
         return payload
 
     return register

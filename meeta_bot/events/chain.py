@@ -35,7 +35,7 @@ _NUL = b"\\u0000"  # as JSON writes it
 
 
 def canonical_value(value: Any, depth: int = 0) -> Any:
-    """`value` (plain JSON types) in the form that survives jsonb."""
+    """Return `value` (plain JSON types) in the form that survives jsonb."""
     if isinstance(value, str):
         return clean_text(value)
     if value is None or isinstance(value, bool):
@@ -61,7 +61,7 @@ def _canonical_number(number: float) -> int | float | str | None:
 
 
 def _are_canonical(items: Iterable[Any], depth: int) -> bool:
-    """Whether values, `depth` levels deep, are in canonical form already, but for what texts hold; nearly all are.
+    """Check that values, `depth` levels deep, are in canonical form already, but for what texts hold; nearly all are.
 
     Done for every event, and a third of the work of making the form. False is always a right answer.
     """
@@ -81,7 +81,7 @@ def _are_canonical(items: Iterable[Any], depth: int) -> bool:
 
 
 def _is_canonical_container(value: Any, depth: int) -> bool:
-    """The same of one dict or list; False of anything else."""
+    """Check the same of one dict or list; False of anything else."""
     kind = type(value)
     if depth >= DEEPEST:
         return False
@@ -91,7 +91,7 @@ def _is_canonical_container(value: Any, depth: int) -> bool:
 
 
 def canonical_json(payload: Any) -> bytes:
-    """The canonical bytes of a payload: a struct, or what was decoded from JSON."""
+    """Return the canonical bytes of a payload: a struct, or what was decoded from JSON."""
     # A struct is encoded as it is: making a dict of it first would cost as much again.
     is_struct = isinstance(payload, msgspec.Struct)
     if _are_canonical(msgspec.structs.astuple(payload), 1) if is_struct else _are_canonical((payload,), 0):
@@ -105,17 +105,17 @@ def canonical_json(payload: Any) -> bytes:
 
 
 def commit(salt: bytes, payload: bytes) -> bytes:
-    """The commitment to a canonical payload; 32 bytes."""
+    """Return the commitment to a canonical payload; 32 bytes."""
     return sha256(salt + payload).digest()
 
 
 def link(previous: bytes, envelope: tuple[Any, ...], commitment: bytes) -> bytes:
-    """The digest of an event whose envelope is `envelope`, after one whose digest is `previous`; 32 bytes."""
+    """Return the digest of an event with this `envelope`, after one whose digest is `previous`; 32 bytes."""
     return sha256(previous + msgspec.json.encode(envelope) + commitment).digest()
 
 
 def envelope_of(event: SealedEvent) -> tuple[Any, ...]:
-    """The columns that a digest covers besides the payload, in their fixed order."""
+    """Return the columns that a digest covers besides the payload, in their fixed order."""
     return msgspec.structs.astuple(event)[:ENVELOPE_COLUMNS]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from meeta_bot.events.catalog import Action, Payload, Privacy, event_type
+from meeta_bot.events.catalog import Payload, Privacy, event_type
 
 
 @event_type("conference.joined", "conference.joined")
@@ -54,17 +54,17 @@ class ConferenceLockChanged(Payload):
 
 @event_type("lobby.enabled", "conference.membersOnlyChanged")
 class LobbyEnabled(Payload):
-    """Who wants in must wait for a moderator from now on."""
+    """A lobby was set up: newcomers must wait for a moderator from now on."""
 
 
 @event_type("lobby.disabled", "conference.membersOnlyChanged")
 class LobbyDisabled(Payload):
-    """Everybody may come in."""
+    """The lobby is gone: everybody may come in."""
 
 
 @event_type("conference.properties_changed", "conference.propertiesChanged")
 class ConferencePropertiesChanged(Payload):
-    """What the conference focus says of the conference: all properties, and the names of those that changed."""
+    """The conference focus told properties of the conference: all of them, and the names of those that changed."""
 
     properties: dict[str, str]
     changed: list[str]
@@ -78,7 +78,7 @@ class ConferenceP2pChanged(Payload):
 
 
 class MeetingBasis(StrEnum):
-    """What a meeting's identity rests on, the strongest first."""
+    """The facts that a meeting's identity can rest on, the strongest first."""
 
     SERVER_ID = "server_id"
     CREATED_TIMESTAMP = "created_timestamp"
@@ -88,7 +88,7 @@ class MeetingBasis(StrEnum):
 
 @event_type("meeting.identified", "conference.unique_id_set")
 class MeetingIdentified(Payload):
-    """Which meeting this capture belongs to; a later one with a stronger basis takes the place of an earlier one."""
+    """The meeting of this capture is known; a later one with a stronger basis takes the place of an earlier one."""
 
     meeting_id: str
     basis: MeetingBasis
@@ -187,7 +187,7 @@ class BridgeChannelClosed(Payload):
     reason: str | None = None
 
 
-@event_type("connection.stats_updated", "cq.remote_stats_updated", Privacy.NEUTRAL, Action.SAMPLE)
+@event_type("connection.stats_updated", "cq.remote_stats_updated")
 class ConnectionStatsUpdated(Payload):
     """Connection quality (0 to 100), packet loss in per cent, bitrates in kbit/s, round trip to the bridge in ms.
 

@@ -1,4 +1,4 @@
-"""An event as it is stored and as users get it: a row, a JSON document, a line of JSON Lines."""
+"""Documents of events, as they are stored and as users get them: a row, a JSON document, a line of JSON Lines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sealed_row(event: SealedEvent) -> EventRow:
-    """A sealed event as a row, as if it had been stored and read back.
+    """Return a sealed event as a row, as if it had been stored and read back.
 
     :raises OverflowError: one of its times is outside the years 1 to 9999.
     """
@@ -48,7 +48,7 @@ def sealed_row(event: SealedEvent) -> EventRow:
 
 
 def envelope(row: EventRow) -> tuple[Any, ...]:
-    """The columns that a digest covers besides the payload, as `chain.link` takes them."""
+    """Return the columns that a digest covers besides the payload, as `chain.link` takes them."""
     return (
         row.capture_id,
         row.seq,
@@ -65,7 +65,7 @@ def envelope(row: EventRow) -> tuple[Any, ...]:
 
 
 def event_document(row: EventRow) -> dict[str, Any]:
-    """An event as users get it in JSON: `events.json_schema` describes it."""
+    """Return an event as users get it in JSON: `events.json_schema` describes it."""
     return {
         "capture_id": row.capture_id,
         "seq": row.seq,
@@ -84,13 +84,13 @@ def event_document(row: EventRow) -> dict[str, Any]:
 
 
 def chained_document(row: EventRow) -> dict[str, Any]:
-    """`event_document`, and what it takes to recompute the chain from the documents alone; bytes are hexadecimal."""
+    """Return `event_document` with what it takes to recompute the chain from documents alone; bytes are hexadecimal."""
     salt = None if row.salt is None else row.salt.hex()
     return event_document(row) | {"commitment": row.commitment.hex(), "salt": salt}
 
 
 def json_line(document: dict[str, Any]) -> bytes:
-    """`document` as one line of JSON Lines, also for readers that take Unicode's line ends for ends of lines.
+    """Encode `document` as one line of JSON Lines, also for readers that take Unicode's line ends for ends of lines.
 
     Nothing in it controls a terminal.
 

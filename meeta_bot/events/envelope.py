@@ -1,4 +1,4 @@
-"""What every event has besides its payload, before and after the spool."""
+"""The envelope of events, before and after the spool: all that they have besides the payload."""
 
 from __future__ import annotations
 

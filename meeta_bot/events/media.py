@@ -8,14 +8,14 @@ from meeta_bot.events.catalog import Payload, event_type
 
 
 class Evidence(StrEnum):
-    """Which presence element told a media state."""
+    """The presence element that told a media state."""
 
     SOURCE_INFO = "source_info"
     LEGACY_PRESENCE = "legacy_presence"
 
 
 class MediaCause(StrEnum):
-    """Why a media state changed."""
+    """The reason why a media state changed."""
 
     PRESENCE = "presence"
     LEFT = "left"
@@ -48,12 +48,12 @@ class VideoUnmuted(_Media):
 
 @event_type("screen_share.started", "presence.SourceInfo")
 class ScreenShareStarted(_Media):
-    """This participant shows a screen."""
+    """A participant shows a screen."""
 
 
 @event_type("screen_share.stopped", "presence.SourceInfo")
 class ScreenShareStopped(_Media):
-    """This participant shows no screen any more."""
+    """A participant shows no screen any more."""
 
     cause: MediaCause = MediaCause.PRESENCE
     duration_ms: int | None = None

@@ -1,4 +1,4 @@
-"""Who is there."""
+"""Participants: arrival, departure, names, roles, hands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from meeta_bot.events.catalog import Payload, Privacy, event_type
 
 
 class ParticipantKind(StrEnum):
-    """Who sits there. Only humans and phones make a meeting."""
+    """The kinds of participants. Only humans and phones make a meeting."""
 
     HUMAN = "human"
     PHONE = "phone"
@@ -32,7 +32,7 @@ class ParticipantJoined(Payload):
 
 
 class LeftCause(StrEnum):
-    """How somebody left."""
+    """The ways in which somebody leaves."""
 
     LEFT = "left"
     KICKED = "kicked"

@@ -1,4 +1,4 @@
-"""Events that a sink can't store: what stands in their place, and the bytes that wait to be looked at.
+"""Quarantine: events that a sink can't store, the placeholders in their place, and the bytes that wait.
 
 A placeholder has the same ``capture_id``, ``seq``, ``commitment`` and ``digest``, so that there is no hole and the
 chain holds; it has no payload and no salt. What waits is the whole event as a JSON array, whatever it holds.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -17,6 +18,19 @@ from meeta_bot.text import clean_text
 from meeta_bot.timestamps import EARLIEST_MS, LATEST_MS
 
 PLACEHOLDER_TEXT = 200  # characters of an envelope text in a placeholder; longer ones may be why it was refused
+
+
+class HeldEvent(NamedTuple):
+    """An event for the quarantine: its number is taken (``conflict``), or the sink can't hold it (``refused``)."""
+
+    event: SealedEvent
+    kind: Literal["conflict", "refused"]
+    reason: str
+
+
+def conflict_reason(stored_digest: str) -> str:
+    """Return the reason of a conflict with an event whose digest, in hexadecimal, is stored."""
+    return f"stored before with digest {stored_digest}"
 
 
 def fitted(event: SealedEvent) -> SealedEvent:
@@ -56,9 +70,9 @@ def sealed_json(event: SealedEvent) -> str:
 def unsealed(sealed: bytes) -> SealedEvent:
     """Return the event that :func:`sealed_json` wrote.
 
-    :raises ValueError: the bytes are no such array.
+    :raises ValueError: the bytes are not such an array.
     """
     values = json.loads(sealed)
     if not isinstance(values, list) or len(values) != len(SealedEvent.__struct_fields__):
-        raise ValueError("no sealed event")
+        raise ValueError("not a sealed event")
     return SealedEvent(*values[:-3], *(base64.b64decode(value, validate=True) for value in values[-3:]))

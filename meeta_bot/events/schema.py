@@ -1,4 +1,4 @@
-"""Stored events for programs: JSON Schema, and payloads back from JSON."""
+"""Stored events for programs: JSON Schema, and payloads decoded from JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from meeta_bot.events.catalog import CATALOG, Payload
 
 
 def payload_from_json(event_type: str, payload: str | bytes) -> Payload:
-    """The typed payload of a stored event.
+    """Decode the typed payload of a stored event.
 
     :raises KeyError: no such type in the catalog.
     :raises msgspec.ValidationError: it is not of the type's shape.
@@ -19,7 +19,7 @@ def payload_from_json(event_type: str, payload: str | bytes) -> Payload:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (2020-12) of a stored event as ``meeta-bot events --json`` prints it: one branch per type."""
+    """Return the JSON Schema (2020-12) of an event as ``meeta-bot events --json`` prints it: one branch per type."""
     types = [entry.payload for entry in CATALOG.values()]
     references, definitions = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
     branches = [
@@ -29,7 +29,6 @@ def json_schema() -> dict[str, Any]:
             "properties": {"type": {"const": entry.name}, "payload": reference},
             "x-origin": entry.origin,
             "x-privacy": entry.privacy.value,
-            "x-action": entry.action.value,
         }
         for entry, reference in zip(CATALOG.values(), references, strict=True)
     ]

@@ -55,7 +55,7 @@ class StreamStopped(_Recording):
 
 
 class TranscriptionMode(StrEnum):
-    """Who transcribes: jigasi as a hidden occupant, or the bridge's asynchronous backend."""
+    """The kinds of transcribers: jigasi as a hidden occupant, or the bridge's asynchronous backend."""
 
     JIGASI = "jigasi"
     ASYNC = "async"
@@ -79,7 +79,7 @@ class TranscriptionStopped(Payload):
 
 @event_type("transcript.chunk", "conference.endpoint_message_received", Privacy.CONTENT)
 class TranscriptChunk(Payload):
-    """What somebody said, as a transcriber wrote it. The event's endpoint is the speaker."""
+    """Somebody said something, as a transcriber wrote it. The event's endpoint is the speaker."""
 
     text: str
     message_id: str | None = None

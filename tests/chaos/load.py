@@ -145,7 +145,6 @@ class _Capture:
         self._say = say
         self._stopping = stopping
         self._sent = 0  # messages
-        self._page_seq = 0
         self._interval_ms = int(settings.heartbeat_interval * 1000)
         self._id = str(uuid_utils.uuid7())
         self._room = f"room-{chance.randrange(1000)}"
@@ -184,9 +183,8 @@ class _Capture:
 
     async def _append(self, messages: list[Message]) -> None:
         """Record as a recorder does; then, and only then, say so."""
-        self._page_seq += len(messages)
         self._log.is_patient = not self._stopping.is_set()
-        await self._log.record(messages, page_load="load", page_seq=self._page_seq)
+        await self._log.record(messages)
         position = self._log.position
         said = Said(capture_id=self._id, seq=position.last_seq, head=position.head.hex(), messages=self._sent)
         self._say(said)

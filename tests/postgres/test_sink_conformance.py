@@ -18,7 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meeta_bot.delivery.jsonl import JsonLinesSink, JsonLinesStream
+from meeta_bot.delivery.jsonl import JsonLinesSink
+from meeta_bot.delivery.jsonl_stream import JsonLinesStream
 from meeta_bot.delivery.postgres import PostgresSink
 from meeta_bot.delivery.sink import Delivery, Sink
 from meeta_bot.events import SealedEvent

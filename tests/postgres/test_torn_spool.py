@@ -17,7 +17,7 @@ from tests.postgres.samples import BEGAN_MS, capture_id, started
 from tests.postgres.tables import write
 from tests.postgres.test_verify import Wall, refuted, verdict
 from tests.stack.postgres import fetch
-from tests.unit.spool_faults import DATABASE, LOG, as_a_kill_leaves_it, without_counts
+from tests.unit.spool_faults import LOG, SPOOL_FILE, as_a_kill_leaves_it, without_counts
 
 MESSAGES = 40
 KILLED_AT = BEGAN_MS + 60_000
@@ -48,11 +48,11 @@ async def events_of(spool: Spool) -> list[SealedEvent]:
 
 async def deliver(url: str, spool: Spool, *, is_noted: bool = True) -> None:
     """Deliver all; `is_noted`: and get as far as to note it in the spool."""
-    reader = spool.reader()
-    spooled = await reader.read(MESSAGES)
+    cursor = spool.cursor()
+    spooled = await cursor.read(MESSAGES)
     await write(url, [one.event for one in spooled])
     if is_noted:
-        await reader.forget(spooled[-1].ordinal)
+        await cursor.forget(spooled[-1].ordinal)
 
 
 async def torn(spool: Spool, place: Path) -> Path:
@@ -103,7 +103,7 @@ async def test_a_capture_that_had_ended_and_is_lost_with_its_spool_is_ended_agai
     state = await record(spool, ends=True)
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
-    (left / DATABASE).unlink()
+    (left / SPOOL_FILE).unlink()
     (left / LOG).unlink()
     found = await adopted(database_url, left, state.capture_id)
     assert (refuted(found), found.state, found.events) == ({"numbers"}, "ended", 3), found

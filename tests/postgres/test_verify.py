@@ -20,7 +20,7 @@ from meeta_bot import verify
 from meeta_bot.capture.log import end_cut_captures
 from meeta_bot.capture.normalize import Message, normalize
 from meeta_bot.capture.spool import Append, Spool
-from meeta_bot.capture.spool.status import look
+from meeta_bot.capture.spool.status import read_statuses
 from meeta_bot.clock import SystemClock
 from meeta_bot.database import migrations
 from meeta_bot.events import (
@@ -272,7 +272,7 @@ async def test_a_running_capture_that_is_written_to_is_never_refuted(database_ur
             await write(database_url, [event for capture in captures for event in capture[start : start + 4]])
         done.set()
 
-    async def look() -> int:
+    async def read_statuses() -> int:
         rounds = 0
         while not done.is_set():
             for found in await verdicts(database_url):
@@ -281,7 +281,7 @@ async def test_a_running_capture_that_is_written_to_is_never_refuted(database_ur
                 rounds += 1
         return rounds
 
-    _, rounds = await asyncio.gather(write_slowly(), look())
+    _, rounds = await asyncio.gather(write_slowly(), read_statuses())
     assert rounds > 0
     assert [one.events for one in await verdicts(database_url)] == [400] * 3
 
@@ -305,7 +305,7 @@ async def test_what_waits_in_a_spool_is_not_missing(database_url: str, tmp_path:
     state = msgspec.structs.replace(tapes.first_state(tapes.names()[0]), capture_id=name)
     for event in (started(), joined(10, "a"), joined(20, "b")):
         await spool.append(name, Append(state, [event], BEGAN_MS))
-    looked = {one.capture_id: Spooled(one.last_seq or 0, one.waiting) for one in look(tmp_path)[0].captures}
+    looked = {one.capture_id: Spooled(one.last_seq or 0, one.waiting) for one in read_statuses(tmp_path)[0].captures}
     assert looked == {name: Spooled(3, 3)}
 
     missing = await verdict(database_url, name)

@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 
 from meeta_bot.capture.spool import Append, OpenCapture, Spool
-from meeta_bot.capture.spool.witness import SLOT_BYTES, Head
+from meeta_bot.capture.spool.witness import SLOT_BYTES, WitnessedPosition
 from meeta_bot.errors import SpoolError, SpoolFull
 from meeta_bot.events import CaptureError, SealedEvent
 from tests.unit.builders import append, event, settings
 
-DATABASE = "events.sqlite3"
+SPOOL_FILE = "events.sqlite3"
 LOG = "events.sqlite3-wal"
 
 
@@ -58,7 +58,7 @@ async def found_in(directory: Path) -> tuple[list[SealedEvent], list[OpenCapture
 
 
 def without_counts(heads: Path) -> None:
-    """Make of a witness what an older version would have written, which knew nothing of books."""
+    """Take the books out of a witness, as they are left out for a room with a long name."""
     content = heads.read_bytes()
     slots = [content[place : place + SLOT_BYTES] for place in range(0, len(content), SLOT_BYTES)]
     heads.write_bytes(b"".join(map(_slot_without_counts, slots)))
@@ -69,6 +69,6 @@ def _slot_without_counts(slot: bytes) -> bytes:
     values = msgspec.msgpack.decode(slot[6 : 6 + length]) if length else None
     if not isinstance(values, list):
         return slot  # free, or the first one
-    body = msgspec.msgpack.encode(values[: Head.__struct_fields__.index("counts")])
+    body = msgspec.msgpack.encode(values[: WitnessedPosition.__struct_fields__.index("counts")])
     content = len(body).to_bytes(2) + body
     return (zlib.crc32(content).to_bytes(4) + content).ljust(SLOT_BYTES, b"\0")

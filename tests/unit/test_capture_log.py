@@ -139,13 +139,13 @@ async def test_a_spool_that_takes_nothing_for_a_while_is_a_gap_in_which_nothing_
 ) -> None:
     log = log_of(spool, clock)
     await log.tell("recorder.heartbeat", {})
-    reader = spool.reader()
+    cursor = spool.cursor()
     await fill_up(spool)
     waiting = asyncio.create_task(log.tell("recorder.error", "test", "y" * 20_000))
     done, _ = await asyncio.wait([waiting], timeout=0.1)  # a few tries, which all fail
     assert not done
     clock.passes(7_000)
-    await reader.forget(spool.last_ordinal)
+    await cursor.forget(spool.last_ordinal)
     async with asyncio.timeout(WAIT_SECONDS):
         await waiting
         while log.state.counts.events < 3:  # noqa: ASYNC110 - the gap is told aside

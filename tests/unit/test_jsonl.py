@@ -29,8 +29,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from meeta_bot.delivery import jsonl
-from meeta_bot.delivery.jsonl import JsonLinesSink, JsonLinesStream
+from meeta_bot.delivery import jsonl, jsonl_stream
+from meeta_bot.delivery.jsonl import JsonLinesSink
+from meeta_bot.delivery.jsonl_stream import JsonLinesStream
 from meeta_bot.delivery.sink import Delivery, SinkGone, SinkUnavailable
 from meeta_bot.errors import UsageError
 from meeta_bot.events import ChatMessage, Event, SealedEvent, chain, json_schema
@@ -315,8 +316,8 @@ def link_into_a_file(path: Path) -> None:
 
 
 NO_FILES: list[tuple[Callable[[Path], object], str]] = [
-    (Path.mkdir, "is no ordinary file"),
-    (os.mkfifo, "is no ordinary file"),
+    (Path.mkdir, "is not an ordinary file"),
+    (os.mkfifo, "is not an ordinary file"),
     (link_into_a_file, "Not a directory"),
     (lambda path: path.symlink_to(path.with_name("missing") / "a"), "No such file or directory"),
     (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
@@ -569,7 +570,7 @@ def read_until(descriptor: int, ending: bytes | None) -> bytes:
 async def test_a_stream_remembers_conflicts_for_a_while_and_numbers_for_good(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsonl, "RECENT_EVENTS", 3)
+    monkeypatch.setattr(jsonl_stream, "RECENT_EVENTS", 3)
     batch = capture(6)
     changed = [msgspec.structs.replace(item, digest=bytes(32)) for item in batch]
     with path.open("wb") as file:

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 from meeta_bot.capture import spool as spools
 from meeta_bot.capture.normalize import State
-from meeta_bot.capture.spool import Position, Reader, Spool
-from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
-from meeta_bot.events import CaptureError, SealedEvent, Unknown, chain
+from meeta_bot.capture.spool import Cursor, Position, Spool
+from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull, SpoolUnusable
+from meeta_bot.events import CaptureError, Unknown, chain
 from tests.unit.builders import append, broken_links, event, sealed, settings, state
+from tests.unit.spool_faults import as_a_kill_leaves_it
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -39,8 +40,7 @@ async def main():
     async def capture(name):
         number = 0
         while True:
-            position = await spool.append(name, append(number + 1, number + 2, capture_id=name,
-                                                       page_load="load", page_seq=number + 2))
+            position = await spool.append(name, append(number + 1, number + 2, capture_id=name))
             number = position.last_seq
             print(name, number, flush=True)
 
@@ -116,7 +116,7 @@ async def test_killed_in_the_middle_of_appends_everything_acknowledged_is_there_
         assert [item.seq for item in chained] == list(range(1, len(chained) + 1))
         assert len(chained) >= number
         assert broken_links(chained) == []
-        assert left[name] == Position(chained[-1].seq, chained[-1].digest, "load", chained[-1].seq)
+        assert left[name] == Position(chained[-1].seq, chained[-1].digest)
 
 
 async def test_killed_twice_the_numbers_go_on_without_a_hole(directory: Path) -> None:
@@ -190,11 +190,11 @@ def test_a_file_in_place_of_a_parent_is_an_error(directory: Path) -> None:
 
 
 async def test_positions_tell_the_last_number_and_digest(spool: Spool) -> None:
-    first = await spool.append("c", append(1, 2, capture_id="c", page_load="load", page_seq=7))
+    first = await spool.append("c", append(1, 2, capture_id="c"))
     second = await spool.append("c", append(3, capture_id="c"))
     found = [item.event for item in await spool.read(10)]
-    assert first == Position(2, found[1].digest, "load", 7)
-    assert second == Position(3, found[2].digest, "load", 7)
+    assert first == Position(2, found[1].digest)
+    assert second == Position(3, found[2].digest)
     assert broken_links(found) == []
 
 
@@ -210,13 +210,13 @@ async def test_appends_that_share_a_transaction_get_their_numbers_in_order(spool
 
 async def test_a_capture_goes_on_after_reopening_without_being_asked_for(directory: Path) -> None:
     first = Spool(directory, settings())
-    before = await first.append("c", append(1, 2, capture_id="c", page_load="load", page_seq=5))
+    before = await first.append("c", append(1, 2, capture_id="c"))
     await first.close()
     second = Spool(directory, settings())
     after = await second.append("c", append(3, capture_id="c"))
     found = [item.event for item in await second.read(10)]
     await second.close()
-    assert (after.last_seq, after.page_load, after.page_seq) == (before.last_seq + 1, "load", 5)
+    assert after == Position(before.last_seq + 1, found[-1].digest)
     assert broken_links(found) == []
 
 
@@ -229,9 +229,7 @@ async def test_a_number_is_not_given_again_after_the_end_of_a_capture(spool: Spo
 async def test_open_captures_come_back_with_state_and_position(directory: Path) -> None:
     first = Spool(directory, settings())
     kept = state("open", subject="Numbers", in_conference=True, properties={"a": "b"})
-    position = await first.append(
-        "open", append(1, capture_id="open", state=kept, touched_at=123, page_load="l", page_seq=9)
-    )
+    position = await first.append("open", append(1, capture_id="open", state=kept, touched_at=123))
     await first.append("over", append(1, capture_id="over", ended=True))
     await first.close()
     second = Spool(directory, settings())
@@ -347,54 +345,54 @@ async def test_a_forgotten_event_s_place_is_never_given_again(directory: Path) -
     await second.close()
 
 
-# --- readers -------------------------------------------------------------------------------------------------------
+# --- cursors -------------------------------------------------------------------------------------------------------
 
 
-async def numbers(reader: Reader, limit: int = 10_000) -> list[int]:
-    """The numbers of the events that a reader has not forgotten."""
-    return [item.event.seq for item in await reader.read(limit)]
+async def numbers(cursor: Cursor, limit: int = 10_000) -> list[int]:
+    """The numbers of the events that a cursor has not passed."""
+    return [item.event.seq for item in await cursor.read(limit)]
 
 
-async def take(reader: Reader, count: int) -> None:
+async def take(cursor: Cursor, count: int) -> None:
     """Read so many events and forget them."""
-    await reader.forget((await reader.read(count))[-1].ordinal)
+    await cursor.forget((await cursor.read(count))[-1].ordinal)
 
 
 def rows_on_disk(spool: Spool) -> int:
-    database = sqlite3.connect(spool.directory / "events.sqlite3")
+    connection = sqlite3.connect(spool.directory / "events.sqlite3")
     try:
-        return int(database.execute("SELECT count(*) FROM events").fetchone()[0])
+        return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
     finally:
-        database.close()
+        connection.close()
 
 
 async def test_what_was_appended_lately_is_read_from_memory_and_the_rest_from_disk(directory: Path) -> None:
     one_block = len(msgspec.msgpack.encode(sealed([event(1)])))
     spool = Spool(directory, settings(spool_recent_bytes=3 * one_block))
-    reader = spool.reader()
+    cursor = spool.cursor()
     for number in range(1, 7):
         await spool.append("c", append(number, capture_id="c"))
-    assert [item.event.seq for item in await reader.read(2)] == [1, 2]
-    database = sqlite3.connect(directory / "events.sqlite3")
-    with database:
-        database.execute("DELETE FROM events")
-    database.close()
-    assert await numbers(reader) == [4, 5, 6]  # in memory; on disk all are gone, which is told
+    assert [item.event.seq for item in await cursor.read(2)] == [1, 2]
+    connection = sqlite3.connect(directory / "events.sqlite3")
+    with connection:
+        connection.execute("DELETE FROM events")
+    connection.close()
+    assert await numbers(cursor) == [4, 5, 6]  # in memory; on disk all are gone, which is told
     assert (spool.damaged, spool.damaged_captures) == (6, ["c"])
-    newest = await reader.read(10, after=4)
+    newest = await cursor.read(10, after=4)
     assert [(item.ordinal, item.event.seq) for item in newest] == [(5, 5), (6, 6)]
     await spool.close()
 
 
 async def test_a_batch_from_disk_is_no_larger_than_memory_may_bear(directory: Path) -> None:
     spool = Spool(directory, settings(spool_recent_bytes=0, spool_read_bytes=50_000))
-    reader = spool.reader()
+    cursor = spool.cursor()
     for number in range(1, 8):
         await spool.append("c", big(number))
-    batches, place = [], 0
-    while batch := await reader.read(100, after=place):
+    batches, ordinal = [], 0
+    while batch := await cursor.read(100, after=ordinal):
         batches.append([item.event.seq for item in batch])
-        place = batch[-1].ordinal
+        ordinal = batch[-1].ordinal
     assert [len(batch) for batch in batches[:-1]] == [3, 3]
     assert [seq for batch in batches for seq in batch] == list(range(1, 8))
     assert spool.damaged == 0
@@ -404,20 +402,20 @@ async def test_a_batch_from_disk_is_no_larger_than_memory_may_bear(directory: Pa
 async def test_reading_in_parts_gives_each_event_once_wherever_it_lies(directory: Path) -> None:
     one_block = len(msgspec.msgpack.encode(sealed([event(1)])))
     spool = Spool(directory, settings(spool_recent_bytes=9 * one_block))
-    reader = spool.reader()
+    cursor = spool.cursor()
     for first in range(1, 21, 2):
         await spool.append("c", append(first, first + 1, capture_id="c"))
     found: list[int] = []
-    while part := await reader.read(3):
+    while part := await cursor.read(3):
         found += [item.event.seq for item in part]
         assert [item.ordinal for item in part] == [item.event.seq for item in part]
-        await reader.forget(part[-1].ordinal)
+        await cursor.forget(part[-1].ordinal)
     assert found == list(range(1, 21))
     await spool.close()
 
 
-async def test_every_reader_has_a_place_of_its_own(spool: Spool) -> None:
-    quick, slow = spool.reader(), spool.reader()
+async def test_every_cursor_has_a_place_of_its_own(spool: Spool) -> None:
+    quick, slow = spool.cursor(), spool.cursor()
     await spool.append("c", append(1, 2, 3, capture_id="c"))
     await spool.append("c", append(4, capture_id="c"))
     await take(quick, 3)
@@ -429,18 +427,18 @@ async def test_every_reader_has_a_place_of_its_own(spool: Spool) -> None:
     assert rows_on_disk(spool) == 2
 
 
-async def test_an_event_is_gone_when_every_reader_has_forgotten_it(spool: Spool) -> None:
-    readers = [spool.reader(), spool.reader()]
+async def test_an_event_is_gone_when_every_cursor_has_passed_it(spool: Spool) -> None:
+    cursors = [spool.cursor(), spool.cursor()]
     await spool.append("c", append(1, 2, capture_id="c", ended=True))
-    for reader in readers:
+    for cursor in cursors:
         assert (spool.waiting, rows_on_disk(spool)) == (2, 1)
-        await take(reader, 2)
+        await take(cursor, 2)
     assert (spool.waiting, rows_on_disk(spool)) == (0, 0)
     assert await spool.open_captures() == []
 
 
-async def test_a_closed_reader_holds_nothing_up(spool: Spool) -> None:
-    going, staying = spool.reader(), spool.reader()
+async def test_a_closed_cursor_holds_nothing_up(spool: Spool) -> None:
+    going, staying = spool.cursor(), spool.cursor()
     await spool.append("c", append(1, 2, capture_id="c"))
     await take(staying, 2)
     assert spool.waiting == 2
@@ -449,66 +447,66 @@ async def test_a_closed_reader_holds_nothing_up(spool: Spool) -> None:
     assert (going.waiting, spool.waiting, rows_on_disk(spool)) == (0, 0, 0)
 
 
-async def test_without_a_reader_everything_stays(spool: Spool) -> None:
-    reader = spool.reader()
+async def test_without_a_cursor_everything_stays(spool: Spool) -> None:
+    cursor = spool.cursor()
     await spool.append("c", append(1, 2, capture_id="c"))
-    await reader.close()
+    await cursor.close()
     await spool.append("c", append(3, capture_id="c"))
     assert (spool.waiting, await stored(spool)) == (3, [1, 2, 3])
 
 
-async def test_a_later_reader_begins_with_the_oldest_event_that_is_there(spool: Spool) -> None:
-    first, second = spool.reader(), spool.reader()
+async def test_a_later_cursor_begins_with_the_oldest_event_that_is_there(spool: Spool) -> None:
+    first, second = spool.cursor(), spool.cursor()
     for number in (1, 2, 3):
         await spool.append("c", append(number, capture_id="c"))
     await take(first, 3)
     await take(second, 1)
     await spool.append("c", append(4, capture_id="c"))
-    assert await numbers(spool.reader()) == [2, 3, 4]
+    assert await numbers(spool.cursor()) == [2, 3, 4]
 
 
 async def test_what_is_forgotten_goes_with_the_next_append_while_others_wait(spool: Spool) -> None:
-    reader = spool.reader()
+    cursor = spool.cursor()
     for number in (1, 2, 3):
         await spool.append("c", append(number, capture_id="c"))
-    await take(reader, 2)
+    await take(cursor, 2)
     assert rows_on_disk(spool) == 3
     await spool.append("c", append(4, capture_id="c"))
     assert rows_on_disk(spool) == 2
-    assert await numbers(reader) == [3, 4]
+    assert await numbers(cursor) == [3, 4]
 
 
 async def test_what_is_forgotten_goes_without_an_append_when_it_piles_up(spool: Spool) -> None:
-    reader = spool.reader()
+    cursor = spool.cursor()
     await spool.append("c", append(*range(spools.FORGOTTEN_EVENTS + 2 * spools.BLOCK_EVENTS), capture_id="c"))
     before = rows_on_disk(spool)
-    await take(reader, spools.FORGOTTEN_EVENTS - 1)
+    await take(cursor, spools.FORGOTTEN_EVENTS - 1)
     assert rows_on_disk(spool) == before
-    await take(reader, 1)
+    await take(cursor, 1)
     assert rows_on_disk(spool) == 2
 
 
 async def test_reading_goes_on_behind_an_event_and_through_the_middle_of_blocks(spool: Spool) -> None:
     count = 3 * spools.BLOCK_EVENTS + 7
-    reader = spool.reader()
+    cursor = spool.cursor()
     await spool.append("c", append(*range(count), capture_id="c"))
     found: list[int] = []
     last = 0
-    while batch := await reader.read(311, after=last):
+    while batch := await cursor.read(311, after=last):
         found += [item.event.seq for item in batch]
         last = batch[-1].ordinal
     assert found == list(range(1, count + 1))
-    assert reader.waiting == count
+    assert cursor.waiting == count
 
 
 async def test_what_is_forgotten_of_a_block_does_not_come_back_after_closing(directory: Path) -> None:
     first = Spool(directory, settings())
-    reader = first.reader()
+    cursor = first.cursor()
     await first.append("c", append(*range(20), capture_id="c"))
-    await take(reader, 13)
+    await take(cursor, 13)
     await first.close()
     second = Spool(directory, settings())
-    again = second.reader()
+    again = second.cursor()
     assert (second.waiting, await numbers(again)) == (7, list(range(14, 21)))
     assert broken_links([item.event for item in await again.read(7)]) == [14]  # its predecessor is gone, no other
     await take(again, 7)
@@ -516,52 +514,13 @@ async def test_what_is_forgotten_of_a_block_does_not_come_back_after_closing(dir
     assert Spool(directory, settings()).waiting == 0
 
 
-async def test_a_full_spool_takes_again_when_its_reader_has_moved(directory: Path) -> None:
+async def test_a_full_spool_takes_again_when_its_cursor_has_moved(directory: Path) -> None:
     spool = Spool(directory, settings(spool_max_bytes=400_000))
-    reader = spool.reader()
+    cursor = spool.cursor()
     count = await fill_up(spool)
-    await take(reader, 3)
+    await take(cursor, 3)
     assert (await spool.append("c", big(count + 1))).last_seq == count + 1
-    assert await numbers(reader) == list(range(4, count + 2))
-    await spool.close()
-
-
-OLD_SCHEMA = """
-CREATE TABLE captures (
-    capture_id TEXT PRIMARY KEY, page_load TEXT, page_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-    head BLOB NOT NULL, state BLOB NOT NULL, touched_at INTEGER NOT NULL, ended INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE events (ordinal INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL);
-PRAGMA user_version = 1;
-"""
-
-
-def write_first_version(directory: Path, chained: list[SealedEvent]) -> None:
-    """A spool as version 1 left it; its first event is stored elsewhere."""
-    directory.mkdir()
-    database = sqlite3.connect(directory / "events.sqlite3")
-    database.executescript(OLD_SCHEMA)
-    rows = [(msgspec.msgpack.encode(item),) for item in chained]
-    database.executemany("INSERT INTO events (sealed) VALUES (?)", rows)
-    database.execute("DELETE FROM events WHERE ordinal = 1")
-    values = ("c", "load", 4, 4, chained[-1].digest, msgspec.msgpack.encode(state("c")), 1, 0)
-    database.execute("INSERT INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-    database.commit()
-    database.close()
-
-
-async def test_a_spool_of_the_first_version_is_delivered_and_goes_on(directory: Path) -> None:
-    chained = sealed([event(number) for number in range(1, 5)], "c")
-    write_first_version(directory, chained)
-    spool = Spool(directory, settings())
-    reader = spool.reader()
-    assert reader.waiting == 3
-    await spool.append("c", append(5, capture_id="c"))
-    found = [item.event for item in await reader.read(10)]
-    assert found[:3] == chained[1:]
-    assert broken_links(found) == [2]  # its predecessor is gone, no other
-    await take(reader, 4)
-    assert rows_on_disk(spool) == 0
+    assert await numbers(cursor) == list(range(4, count + 2))
     await spool.close()
 
 
@@ -624,15 +583,53 @@ async def make_spool(directory: Path, events: int = 50) -> Path:
     return directory / "events.sqlite3"
 
 
-async def test_a_spool_of_a_newer_version_is_refused_and_not_touched(directory: Path) -> None:
-    path = await make_spool(directory, 1)
-    database = sqlite3.connect(path)
-    database.execute(f"PRAGMA user_version = {spools.FORMAT_VERSION + 1}")
-    database.close()
-    before = path.read_bytes()
-    with pytest.raises(SpoolError, match="newer version"):
-        Spool(directory, settings())
-    assert path.read_bytes() == before
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize("other", [spools.FORMAT_VERSION - 1, spools.FORMAT_VERSION + 1])
+@pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+async def test_a_spool_of_another_format_is_refused_with_what_to_do_and_not_touched(
+    directory: Path, tmp_path: Path, other: int, killed: bool
+) -> None:
+    spool = Spool(directory, settings())
+    await spool.append("c", append(1, capture_id="c"))
+    left = directory
+    if killed:
+        left = as_a_kill_leaves_it(spool, tmp_path / "left")
+    await spool.close()
+    put_format(left, other, is_log_kept=killed)
+    before = contents(left)
+    with pytest.raises(
+        SpoolUnusable, match=rf"has format {other}, this program .* format {spools.FORMAT_VERSION}$"
+    ) as no:
+        Spool(left, settings())
+    assert no.value.hint == "deliver it with the version of meeta-bot that wrote it, or move its directory away"
+    after = contents(left)
+    assert {name: after.pop(name) for name in before} == before
+    assert set(after) <= {"events.sqlite3-shm", "events.sqlite3-wal"}  # SQLite's own, of reading
+    assert not after.get("events.sqlite3-wal")
+
+
+def put_format(directory: Path, other: int, *, is_log_kept: bool) -> None:
+    """Have the file say that it has another format; with `is_log_kept`, in SQLite's log alone."""
+    path = directory / "events.sqlite3"
+    changing = sqlite3.connect(path, isolation_level=None)
+    changing.execute(f"PRAGMA user_version = {other}")
+    files = contents(directory) if is_log_kept else {}
+    changing.close()
+    for name, content in files.items():
+        if not name.endswith("-shm"):
+            (directory / name).write_bytes(content)
+
+
+async def test_starters_pass_over_a_spool_of_another_format(tmp_path: Path) -> None:
+    await make_spool(tmp_path / "1", 1)
+    put_format(tmp_path / "1", 3, is_log_kept=False)
+    assert list(spools.adopt(tmp_path, settings())) == []
+    spool = spools.acquire(tmp_path, settings())
+    assert spool.directory == tmp_path / "2"
+    await spool.close()
 
 
 # --- against a model -----------------------------------------------------------------------------------------------
@@ -674,7 +671,7 @@ def test_a_spool_behaves_as_a_list_with_numbers(chosen: list[tuple[str, str, int
         asyncio.run(play(Path(folder), chosen))
 
 
-reader_deeds = st.lists(
+cursor_deeds = st.lists(
     st.tuples(st.just("append"), st.integers(0, 1), st.integers(0, 3))
     | st.tuples(st.just("take"), st.integers(0, 1), st.integers(1, 4))
     | st.tuples(st.just("reopen"), st.just(0), st.just(0)),
@@ -682,9 +679,9 @@ reader_deeds = st.lists(
 )
 
 
-async def play_with_readers(directory: Path, chosen: list[tuple[str, int, int]]) -> None:
+async def play_with_cursors(directory: Path, chosen: list[tuple[str, int, int]]) -> None:
     spool = Spool(directory, settings())
-    readers = [spool.reader(), spool.reader()]
+    cursors = [spool.cursor(), spool.cursor()]
     expected: list[list[int]] = [[], []]
     last = 0
     for deed, who, count in chosen:
@@ -692,25 +689,25 @@ async def play_with_readers(directory: Path, chosen: list[tuple[str, int, int]])
             last = (await spool.append("c", append(*range(count), capture_id="c"))).last_seq
             expected = [[*waiting, *range(last - count + 1, last + 1)] for waiting in expected]
         elif deed == "take" and expected[who]:
-            await take(readers[who], count)
+            await take(cursors[who], count)
             del expected[who][:count]
         elif deed == "reopen":
             await spool.close()
             spool = Spool(directory, settings())
-            readers = [spool.reader(), spool.reader()]
+            cursors = [spool.cursor(), spool.cursor()]
             oldest = max(expected, key=len)
             expected = [list(oldest), list(oldest)]
-        assert [await numbers(reader) for reader in readers] == expected
-        assert [reader.waiting for reader in readers] == [len(waiting) for waiting in expected]
+        assert [await numbers(cursor) for cursor in cursors] == expected
+        assert [cursor.waiting for cursor in cursors] == [len(waiting) for waiting in expected]
         assert spool.waiting == max(map(len, expected))
     await spool.close()
 
 
 @effort(max_examples=15)
-@given(reader_deeds)
-def test_readers_behave_as_lists_that_begin_again_at_the_oldest_event(chosen: list[tuple[str, int, int]]) -> None:
+@given(cursor_deeds)
+def test_cursors_behave_as_lists_that_begin_again_at_the_oldest_event(chosen: list[tuple[str, int, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(play_with_readers(Path(folder), chosen))
+        asyncio.run(play_with_cursors(Path(folder), chosen))
 
 
 @effort(max_examples=15)

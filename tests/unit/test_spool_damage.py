@@ -19,16 +19,17 @@ from hypothesis import strategies as st
 from meeta_bot.capture import spool as spools
 from meeta_bot.capture.normalize.state import Counts
 from meeta_bot.capture.spool import Position, Spool
-from meeta_bot.capture.spool.file import Block, pack
+from meeta_bot.capture.spool.format import Block, pack
 from meeta_bot.capture.spool.repair import inspection
-from meeta_bot.errors import SpoolError, SpoolUnusable
+from meeta_bot.errors import SpoolUnusable
 from meeta_bot.events import SealedEvent, chain
-from tests.unit.builders import append, broken_links, event, sealed, settings, state
-from tests.unit.spool_faults import DATABASE, LOG, as_a_kill_leaves_it, flip, found_in, without_counts
+from tests.unit.builders import append, settings, state
+from tests.unit.spool_faults import LOG, SPOOL_FILE, as_a_kill_leaves_it, flip, found_in, without_counts
 
 BLOCKS = 40
 PAGE, LEAF = 4096, 13  # bytes of a page; what the first byte of one says that holds rows of a table
-VERSION_BYTES = (60, 64)  # of the file's header, where SQLite keeps user_version
+INDEX_LEAF = 10  # the same of an index, or of a table without rowid
+FORMAT_BYTES = (60, 64)  # of the file's header, where SQLite keeps user_version
 
 
 @pytest.fixture
@@ -53,10 +54,10 @@ def files_set_aside(directory: Path) -> int:
 
 
 def execute(directory: Path, sql: str, *values: object) -> None:
-    database = sqlite3.connect(directory / DATABASE)
-    with database:
-        assert database.execute(sql, values).rowcount == 1
-    database.close()
+    connection = sqlite3.connect(directory / SPOOL_FILE)
+    with connection:
+        assert connection.execute(sql, values).rowcount == 1
+    connection.close()
 
 
 # --- torn tails ---------------------------------------------------------------------------------------------------
@@ -94,7 +95,7 @@ async def test_a_capture_of_which_the_database_knows_nothing_any_more_is_found(d
     head = (await events_of(spool))[-1].digest
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
-    (left / DATABASE).unlink()
+    (left / SPOOL_FILE).unlink()
     (left / LOG).unlink()
     found, (capture,), again = await found_in(left)
     assert found == []
@@ -111,8 +112,8 @@ async def test_a_capture_of_which_the_database_knows_nothing_any_more_is_found(d
 
 async def test_a_lost_tail_that_was_delivered_is_not_missing(directory: Path, tmp_path: Path) -> None:
     spool = await make(directory)
-    reader = spool.reader()
-    await reader.forget((await reader.read(BLOCKS))[-1].ordinal)
+    cursor = spool.cursor()
+    await cursor.forget((await cursor.read(BLOCKS))[-1].ordinal)
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
     flip(left / LOG, (left / LOG).stat().st_size // 2)
@@ -128,8 +129,8 @@ async def test_a_capture_whose_end_was_delivered_does_not_come_back_with_a_lost_
 ) -> None:
     spool = await make(directory)
     await spool.append("c", append(BLOCKS + 1, capture_id="c", ended=True))
-    reader = spool.reader()
-    await reader.forget((await reader.read(BLOCKS + 1))[-1].ordinal)
+    cursor = spool.cursor()
+    await cursor.forget((await cursor.read(BLOCKS + 1))[-1].ordinal)
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
     flip(left / LOG, (left / LOG).stat().st_size // 2)
@@ -170,16 +171,16 @@ async def test_books_come_from_the_witness_when_the_state_that_had_them_is_lost(
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
     if gone:
-        (left / DATABASE).unlink()
+        (left / SPOOL_FILE).unlink()
         (left / LOG).unlink()
     else:
         flip(left / LOG, -1)
-    older = Path(shutil.copytree(left, tmp_path / "older"))
-    without_counts(older / "heads")
+    bare = Path(shutil.copytree(left, tmp_path / "bare"))
+    without_counts(bare / "heads")
     _, (capture,), again = await found_in(left)
     assert (capture.position.last_seq, capture.state.counts) == (4, counts)
     await again.close()
-    _, (capture,), again = await found_in(older)
+    _, (capture,), again = await found_in(bare)
     assert (capture.position.last_seq, capture.state.counts) == (4, Counts())
     await again.close()
 
@@ -192,7 +193,7 @@ async def test_a_room_with_a_long_name_keeps_it_rather_than_its_books(directory:
         await spool.append(name, append(1, capture_id=name, state=of_room))
     left = as_a_kill_leaves_it(spool, tmp_path / "left")
     await spool.close()
-    (left / DATABASE).unlink()
+    (left / SPOOL_FILE).unlink()
     (left / LOG).unlink()
     _, captures, again = await found_in(left)
     known = {one.state.capture_id: (one.state.room, one.state.counts.events) for one in captures}
@@ -204,7 +205,7 @@ async def test_an_end_that_was_lost_with_all_that_was_known_of_its_capture_is_to
     directory: Path, tmp_path: Path
 ) -> None:
     left = await left_with_its_end(directory, tmp_path)
-    (left / DATABASE).unlink()
+    (left / SPOOL_FILE).unlink()
     (left / LOG).unlink()
     for _ in range(2):  # the first process is killed before it writes the end
         _, (capture,), again = await found_in(left)
@@ -220,10 +221,10 @@ async def test_a_capture_that_is_to_be_ended_again_is_not_forgotten_as_one_that_
     left = await left_with_its_end(directory, tmp_path)
     flip(left / LOG, -1)
     _, captures, again = await found_in(left)
-    reader = again.reader()
-    await reader.forget(again.last_ordinal)
+    cursor = again.cursor()
+    await cursor.forget(again.last_ordinal)
     await again.close()
-    (left / DATABASE).unlink()
+    (left / SPOOL_FILE).unlink()
     _, captures, again = await found_in(left)
     assert [(one.state.capture_id, one.position.last_seq) for one in captures] == [("c", 4)]
     await again.close()
@@ -238,9 +239,9 @@ async def test_a_witness_that_is_behind_or_gone_says_nothing(directory: Path, tm
     await spool.close()
     (left / "heads").write_bytes(behind)
     (gone / "heads").unlink()
-    for place in (left, gone):
+    for folder in (left, gone):
         for _ in range(2):  # and the second time it knows
-            found, (capture,), again = await found_in(place)
+            found, (capture,), again = await found_in(folder)
             assert (len(found), capture.position.last_seq, capture.damage) == (4, 4, None)
             await again.close()
 
@@ -276,11 +277,11 @@ async def test_damage_is_told_until_the_capture_has_written_something_after_it(d
 
 async def test_hundreds_of_captures_that_come_and_go_keep_the_witness_small(directory: Path) -> None:
     spool = Spool(directory, settings())
-    reader = spool.reader()
+    cursor = spool.cursor()
     for turn in range(30):
         names = [f"{turn}-{number}" for number in range(100)]
         await asyncio.gather(*(spool.append(name, append(1, capture_id=name, ended=True)) for name in names))
-        await reader.forget(spool.last_ordinal)
+        await cursor.forget(spool.last_ordinal)
     assert (directory / "heads").stat().st_size <= 512 * 1200
     await spool.append("c", append(1, capture_id="c"))
     await spool.close()
@@ -296,7 +297,7 @@ async def test_a_damaged_block_is_set_aside_and_what_is_behind_it_goes_on(direct
     spool = await make(directory, 5)
     acknowledged = await events_of(spool)
     content = bytes(acknowledged[2].salt)
-    path = directory / DATABASE
+    path = directory / SPOOL_FILE
     await spool.close()
     flip(path, path.read_bytes().index(content))
     found, (capture,), again = await found_in(directory)
@@ -313,20 +314,20 @@ async def test_a_damaged_block_is_set_aside_and_what_is_behind_it_goes_on(direct
 
 async def test_a_block_that_is_damaged_while_the_spool_is_open_is_told_to_its_capture(directory: Path) -> None:
     spool = await make(directory, 5)
-    reader = spool.reader()
+    cursor = spool.cursor()
     execute(directory, "UPDATE events SET sealed = zeroblob(length(sealed)) WHERE ordinal = 5")
-    assert [item.event.seq for item in await reader.read(10)] == [1, 2, 3, 4]
+    assert [item.event.seq for item in await cursor.read(10)] == [1, 2, 3, 4]
     assert spool.take_damage("other") is None
     damage = spool.take_damage("c")
     assert damage is not None
     assert damage.missed == 1
     assert spool.take_damage("c") is None
-    assert reader.waiting == 4
-    await reader.forget((await reader.read(10))[-1].ordinal)
-    assert await reader.read(10) == []
-    assert (reader.waiting, spool.waiting) == (0, 0)
+    assert cursor.waiting == 4
+    await cursor.forget((await cursor.read(10))[-1].ordinal)
+    assert await cursor.read(10) == []
+    assert (cursor.waiting, spool.waiting) == (0, 0)
     await spool.append("c", append(6, capture_id="c"))
-    assert [item.event.seq for item in await reader.read(10)] == [6]
+    assert [item.event.seq for item in await cursor.read(10)] == [6]
     await spool.close()
 
 
@@ -402,10 +403,10 @@ async def test_without_a_witness_the_events_tell_how_far_a_damaged_capture_had_c
 async def test_no_more_is_set_aside_than_has_a_bound(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection, "DAMAGED_FILES", 2)
     await (await make(directory, 5)).close()
-    database = sqlite3.connect(directory / DATABASE)
-    with database:
-        database.execute("UPDATE events SET sealed = x'c1' WHERE ordinal > 1")
-    database.close()
+    connection = sqlite3.connect(directory / SPOOL_FILE)
+    with connection:
+        connection.execute("UPDATE events SET sealed = x'c1' WHERE ordinal > 1")
+    connection.close()
     found, (capture,), again = await found_in(directory)
     assert (len(found), files_set_aside(directory)) == (1, 2)
     assert capture.damage is not None
@@ -418,11 +419,11 @@ async def flip_and_open(folder: Path, original: Path, acknowledged: list[SealedE
     directory = folder / "spool"
     shutil.rmtree(directory, ignore_errors=True)
     shutil.copytree(original, directory)
-    flip(directory / DATABASE, offset, bit)
+    flip(directory / SPOOL_FILE, offset, bit)
     try:
         found, captures, spool = await found_in(directory)
-    except SpoolUnusable:  # a bit of the version, so that it seems to be a newer one: it is left as it is, and said so
-        assert VERSION_BYTES[0] <= offset < VERSION_BYTES[1]
+    except SpoolUnusable:  # a bit of the format, so that it seems to have another: it is left as it is, and said so
+        assert FORMAT_BYTES[0] <= offset < FORMAT_BYTES[1]
         return
     kept = {item.seq: item for item in acknowledged}
     assert all(kept[item.seq] == item for item in found)
@@ -444,12 +445,12 @@ def keys(content: bytes) -> list[int]:
         if content[page] != LEAF:
             continue
         for cell in range(int.from_bytes(content[page + 3 : page + 5])):
-            place = page + int.from_bytes(content[page + 8 + 2 * cell : page + 10 + 2 * cell])
+            offset = page + int.from_bytes(content[page + 8 + 2 * cell : page + 10 + 2 * cell])
             for _ in ("length of the row", "key"):
-                while content[place] & 0x80:
-                    place += 1
-                place += 1
-            found.append(place - 1)
+                while content[offset] & 0x80:
+                    offset += 1
+                offset += 1
+            found.append(offset - 1)
     return found
 
 
@@ -462,10 +463,34 @@ def test_a_key_that_is_altered_so_that_rows_are_out_of_order_hides_none_of_them(
         return acknowledged
 
     acknowledged = asyncio.run(prepare())
-    places = keys((tmp_path / "original" / DATABASE).read_bytes())
-    assert len(places) >= BLOCKS
-    for place in places[:: len(places) // 8]:
-        asyncio.run(flip_and_open(tmp_path, tmp_path / "original", acknowledged, place, bit))
+    offsets = keys((tmp_path / "original" / SPOOL_FILE).read_bytes())
+    assert len(offsets) >= BLOCKS
+    for offset in offsets[:: len(offsets) // 8]:
+        asyncio.run(flip_and_open(tmp_path, tmp_path / "original", acknowledged, offset, bit))
+
+
+def headers_of_captures(content: bytes) -> list[int]:
+    """Where the first capture's row has its length, its header's length and the types of its columns."""
+    for page in range(PAGE, len(content), PAGE):
+        if content[page] == INDEX_LEAF and content[page + 3 : page + 5] != bytes(2):
+            begin = page + int.from_bytes(content[page + 8 : page + 10])
+            return list(range(begin, begin + 12))
+    return []
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_type_that_is_altered_so_that_a_capture_has_none_hides_nothing(tmp_path: Path, bit: int) -> None:
+    async def prepare() -> list[SealedEvent]:
+        spool = await make(tmp_path / "original", 5)
+        acknowledged = await events_of(spool)
+        await spool.close()
+        return acknowledged
+
+    acknowledged = asyncio.run(prepare())
+    offsets = headers_of_captures((tmp_path / "original" / SPOOL_FILE).read_bytes())
+    assert offsets
+    for offset in offsets:
+        asyncio.run(flip_and_open(tmp_path, tmp_path / "original", acknowledged, offset, bit))
 
 
 def test_whichever_bit_of_the_file_is_flipped_nothing_is_altered_and_nothing_missing_is_hidden() -> None:
@@ -480,7 +505,7 @@ def test_whichever_bit_of_the_file_is_flipped_nothing_is_altered_and_nothing_mis
             return acknowledged
 
         acknowledged = asyncio.run(prepare())
-        size = (folder / "original" / DATABASE).stat().st_size
+        size = (folder / "original" / SPOOL_FILE).stat().st_size
 
         @effort(max_examples=60)
         @given(st.integers(0, size - 1) | st.integers(0, 200), st.integers(0, 7))
@@ -500,7 +525,7 @@ async def test_a_file_that_is_no_database_is_set_aside_and_its_captures_are_know
     tmp_path: Path, content: bytes
 ) -> None:
     await (await make(tmp_path / "1", 3)).close()
-    (tmp_path / "1" / DATABASE).write_bytes(content)
+    (tmp_path / "1" / SPOOL_FILE).write_bytes(content)
     (spool,) = spools.adopt(tmp_path, settings())
     (capture,) = await spool.open_captures()
     assert capture.damage is not None
@@ -515,7 +540,7 @@ async def test_what_can_be_read_of_a_file_with_damaged_pages_is_read(directory: 
     spool = await make(directory)
     acknowledged = await events_of(spool)
     await spool.close()
-    path = directory / DATABASE
+    path = directory / SPOOL_FILE
     content = bytearray(path.read_bytes())
     pages = len(content) // 4096
     content[4096 * (pages - 2) : 4096 * (pages - 1)] = b"\xa5" * 4096
@@ -532,11 +557,11 @@ async def test_a_file_that_is_damaged_while_it_is_open_is_made_again_and_nothing
     directory: Path,
 ) -> None:
     spool = await make(directory)
-    database = sqlite3.connect(directory / DATABASE)
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    (root,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()
-    database.close()
-    with (directory / DATABASE).open("r+b") as file:
+    connection = sqlite3.connect(directory / SPOOL_FILE)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()
+    connection.close()
+    with (directory / SPOOL_FILE).open("r+b") as file:
         file.seek((root - 1) * 4096)
         file.write(b"\xa5" * 4096)
     execute(directory, "UPDATE captures SET touched_at = touched_at")  # another connection wrote: caches are stale
@@ -553,10 +578,10 @@ async def test_a_file_that_is_damaged_while_it_is_open_is_made_again_and_nothing
 
 async def test_a_file_without_its_tables_is_made_again(directory: Path) -> None:
     await (await make(directory, 2)).close()
-    database = sqlite3.connect(directory / DATABASE)
-    database.execute("DROP TABLE events")
-    database.commit()
-    database.close()
+    connection = sqlite3.connect(directory / SPOOL_FILE)
+    connection.execute("DROP TABLE events")
+    connection.commit()
+    connection.close()
     found, (capture,), again = await found_in(directory)
     assert (found, again.damaged, capture.position.last_seq) == ([], 2, 2)
     await again.close()
@@ -564,69 +589,9 @@ async def test_a_file_without_its_tables_is_made_again(directory: Path) -> None:
 
 async def test_a_damaged_spool_keeps_nobody_from_recording(tmp_path: Path) -> None:
     await (await make(tmp_path / "1", 1)).close()
-    path = tmp_path / "1" / DATABASE
+    path = tmp_path / "1" / SPOOL_FILE
     path.write_bytes(b"damaged " * 1000)
     spool = spools.acquire(tmp_path, settings())
     assert (spool.directory, spool.damaged) == (tmp_path / "1", 1)
     await spool.append("d", append(1, capture_id="d"))
-    await spool.close()
-
-
-# --- versions -----------------------------------------------------------------------------------------------------
-
-SECOND_VERSION = """
-CREATE TABLE captures (
-    capture_id TEXT PRIMARY KEY, page_load TEXT, page_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,
-    head BLOB NOT NULL, state BLOB NOT NULL, touched_at INTEGER NOT NULL, ended INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE events (ordinal INTEGER PRIMARY KEY AUTOINCREMENT, sealed BLOB NOT NULL, count INTEGER NOT NULL DEFAULT 1);
-PRAGMA user_version = 2;
-"""
-
-
-def write_second_version(directory: Path, chained: list[SealedEvent]) -> None:
-    directory.mkdir()
-    database = sqlite3.connect(directory / DATABASE)
-    database.executescript(SECOND_VERSION)
-    rows = [(3, pack(chained[:3]), 3), (4, pack(chained[3:4]), 1)]
-    database.executemany("INSERT INTO events (ordinal, sealed, count) VALUES (?, ?, ?)", rows)
-    values = ("c", "load", 4, 4, chained[3].digest, msgspec.msgpack.encode(state("c")), 1, 0)
-    database.execute("INSERT INTO captures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-    database.commit()
-    database.close()
-
-
-async def test_a_spool_of_the_second_version_is_upgraded_in_place_and_goes_on(directory: Path) -> None:
-    chained = sealed([event(number) for number in range(1, 5)], "c")
-    write_second_version(directory, chained)
-    for _ in range(2):
-        found, (capture,), spool = await found_in(directory)
-        assert (found, capture.position) == (chained, Position(4, chained[-1].digest, "load", 4))
-        assert (capture.damage, await spool.waiting_of()) == (None, {"c": 4})
-        await spool.close()
-    _, _, spool = await found_in(directory)
-    await spool.append("c", append(5, capture_id="c"))
-    assert broken_links(await events_of(spool)) == []
-    await spool.close()
-
-
-async def test_a_bit_that_flipped_in_a_spool_of_the_second_version_is_told_by_the_digests(directory: Path) -> None:
-    chained = sealed([event(number) for number in range(1, 5)], "c")
-    write_second_version(directory, chained)
-    path = directory / DATABASE
-    flip(path, path.read_bytes().index(b"message 2"))
-    found, (capture,), spool = await found_in(directory)
-    assert [item.seq for item in found] == [1, 2, 3, 4]
-    assert capture.damage is not None
-    assert "number 2 does not fit its commitment" in capture.damage.evidence
-    await spool.close()
-
-
-async def test_a_full_spool_of_the_second_version_can_be_upgraded(directory: Path) -> None:
-    write_second_version(directory, sealed([event(number) for number in range(1, 5)], "c"))
-    pages = (directory / DATABASE).stat().st_size // 4096
-    spool = Spool(directory, settings(spool_max_bytes=4096 * (pages + 1)))
-    assert (spool.waiting, spool.is_nearly_full) == (4, True)
-    with pytest.raises(SpoolError):
-        await spool.append("c", append(*range(100), capture_id="c"))
     await spool.close()

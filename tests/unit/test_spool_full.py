@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from meeta_bot.capture.spool import Spool
-from meeta_bot.capture.spool import directory as spool_place
+from meeta_bot.capture.spool import directory as spool_directory
 from meeta_bot.errors import SpoolBusy, SpoolError, SpoolFull
 from tests.unit.builders import append, settings
-from tests.unit.spool_faults import DATABASE, LOG, big, fill_up, found_in
+from tests.unit.spool_faults import LOG, SPOOL_FILE, big, fill_up, found_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BOUND = 400_000
@@ -77,7 +77,7 @@ async def say_last_words(spool: Spool, count: int) -> None:
 @pytest.fixture
 def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the files before every append, not only now and then."""
-    monkeypatch.setattr(spool_place, "LOOK_AT_FILES_SECONDS", 0)
+    monkeypatch.setattr(spool_directory, "FILES_CHECK_SECONDS", 0)
 
 
 # --- the bound ----------------------------------------------------------------------------------------------------
@@ -119,14 +119,14 @@ async def test_last_words_that_come_together_with_others_are_not_refused_with_th
 
 async def test_a_spool_says_that_it_is_nearly_full_before_it_is_and_no_more_when_there_is_room(directory: Path) -> None:
     spool = Spool(directory, settings(spool_max_bytes=4_000_000))
-    reader = spool.reader()
+    cursor = spool.cursor()
     number = 0
     while not spool.is_nearly_full:
         number += 1
         await spool.append("c", big(number))
     assert 3_500_000 < 20_000 * number < 4_000_000
     await spool.append("c", big(number + 1))
-    await reader.forget(spool.last_ordinal)
+    await cursor.forget(spool.last_ordinal)
     assert not spool.is_nearly_full
     await spool.close()
 
@@ -167,14 +167,14 @@ async def test_the_reserve_is_there_while_a_spool_is_open_and_only_then(director
 def as_ordinary_user() -> Iterator[Path]:
     """Be nobody in particular, whoever runs the tests; gives a directory of one's own."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        place = Path(name)
+        folder = Path(name)
         if os.geteuid() != 0:
-            yield place
+            yield folder
             return
-        os.chown(place, NOBODY, NOBODY)
+        os.chown(folder, NOBODY, NOBODY)
         os.seteuid(NOBODY)
         try:
-            yield place
+            yield folder
         finally:
             os.seteuid(0)
 
@@ -186,40 +186,40 @@ def said(error: SpoolError) -> str:
 
 
 async def test_a_directory_that_may_only_be_read_is_told() -> None:
-    with as_ordinary_user() as place:
-        place.chmod(0o500)
+    with as_ordinary_user() as folder:
+        folder.chmod(0o500)
         with pytest.raises(SpoolError) as caught:
-            Spool(place / "1", settings())
-        place.chmod(0o700)
+            Spool(folder / "1", settings())
+        folder.chmod(0o700)
     assert said(caught.value).startswith("Can't write the spool")
 
 
 async def test_files_that_may_only_be_read_are_told() -> None:
-    with as_ordinary_user() as place:
-        spool = Spool(place / "1", settings())
+    with as_ordinary_user() as folder:
+        spool = Spool(folder / "1", settings())
         await spool.append("c", append(1, capture_id="c"))
         await spool.close()
-        (place / "1" / DATABASE).chmod(0o400)
+        (folder / "1" / SPOOL_FILE).chmod(0o400)
         with pytest.raises(SpoolError) as caught:
-            Spool(place / "1", settings())
+            Spool(folder / "1", settings())
     assert said(caught.value).startswith("Can't write the spool")
 
 
 async def test_who_loses_the_rights_to_an_open_spool_goes_on_with_it() -> None:
-    with as_ordinary_user() as place:
-        spool = Spool(place / "1", settings())
+    with as_ordinary_user() as folder:
+        spool = Spool(folder / "1", settings())
         await spool.append("c", append(1, capture_id="c"))
-        (place / "1").chmod(0)
+        (folder / "1").chmod(0)
         assert (await spool.append("c", append(2, capture_id="c"))).last_seq == 2
-        (place / "1").chmod(0o700)
+        (folder / "1").chmod(0o700)
         await spool.close()
-        found, _, again = await found_in(place / "1")
+        found, _, again = await found_in(folder / "1")
         assert ([item.seq for item in found], again.damaged) == ([1, 2], 0)
         await again.close()
 
 
 @pytest.mark.usefixtures("watchful")
-@pytest.mark.parametrize("gone", [[DATABASE], [LOG], [DATABASE, LOG, "heads"], ["."]], ids=",".join)
+@pytest.mark.parametrize("gone", [[SPOOL_FILE], [LOG], [SPOOL_FILE, LOG, "heads"], ["."]], ids=",".join)
 async def test_files_that_are_deleted_while_they_are_in_use_are_made_again(directory: Path, gone: list[str]) -> None:
     spool = Spool(directory, settings(spool_recent_bytes=0))
     for number in range(1, 4):
@@ -261,7 +261,7 @@ async def test_a_directory_that_can_t_be_made_again_is_told(directory: Path) -> 
 def put_another_file(directory: Path) -> None:
     other = directory / "other"
     other.write_bytes(b"somebody's")
-    other.replace(directory / DATABASE)
+    other.replace(directory / SPOOL_FILE)
 
 
 @pytest.mark.usefixtures("watchful")

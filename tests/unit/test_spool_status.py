@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ from typer.testing import CliRunner
 
 from meeta_bot.capture.spool import Spool
 from meeta_bot.capture.spool.directory import spool_root
-from meeta_bot.capture.spool.status import CaptureLook, look
+from meeta_bot.capture.spool.status import CaptureStatus, read_statuses
 from meeta_bot.cli import app
 from meeta_bot.settings import load
 from tests.unit.builders import append, settings
-from tests.unit.spool_faults import DATABASE
+from tests.unit.spool_faults import SPOOL_FILE
 
 
 async def fill(directory: Path) -> Spool:
@@ -29,13 +30,13 @@ async def fill(directory: Path) -> Spool:
 
 async def test_what_waits_is_counted_by_capture_also_in_the_middle_of_a_block(tmp_path: Path) -> None:
     spool = await fill(tmp_path / "1")
-    reader = spool.reader()
+    cursor = spool.cursor()
     assert await spool.waiting_of() == {"a": 3, "b": 2}
-    await reader.forget((await reader.read(2))[-1].ordinal)
+    await cursor.forget((await cursor.read(2))[-1].ordinal)
     await spool.forget(2)
     assert await spool.waiting_of() == {"a": 1, "b": 2}
-    (found,) = look(tmp_path)
-    assert found.captures == [CaptureLook("a", 3, True, 1), CaptureLook("b", 2, False, 2)]
+    (found,) = read_statuses(tmp_path)
+    assert found.captures == [CaptureStatus("a", 3, True, 1), CaptureStatus("b", 2, False, 2)]
     assert (found.waiting, found.open_captures, found.owner) == (3, 1, os.getpid())
     await spool.close()
 
@@ -43,12 +44,12 @@ async def test_what_waits_is_counted_by_capture_also_in_the_middle_of_a_block(tm
 async def test_looking_takes_nothing_and_keeps_nobody_out(tmp_path: Path) -> None:
     spool = await fill(tmp_path / "1")
     before = sorted(path.name for path in (tmp_path / "1").iterdir())
-    (found,) = look(tmp_path)
+    (found,) = read_statuses(tmp_path)
     assert sorted(path.name for path in (tmp_path / "1").iterdir()) == before
     await spool.append("a", append(4, capture_id="a"))
-    assert look(tmp_path)[0].waiting == found.waiting + 1
+    assert read_statuses(tmp_path)[0].waiting == found.waiting + 1
     await spool.close()
-    (found,) = look(tmp_path)
+    (found,) = read_statuses(tmp_path)
     assert (found.owner, found.waiting) == (None, 6)
     again = Spool(tmp_path / "1", settings())
     assert again.waiting == 6
@@ -58,15 +59,27 @@ async def test_looking_takes_nothing_and_keeps_nobody_out(tmp_path: Path) -> Non
 async def test_a_spool_that_can_t_be_read_hides_no_other(tmp_path: Path) -> None:
     for name in ("1", "2", "10"):
         await (await fill(tmp_path / name)).close()
-    (tmp_path / "2" / DATABASE).write_bytes(b"no database " * 100)
-    found = look(tmp_path)
+    (tmp_path / "2" / SPOOL_FILE).write_bytes(b"no database " * 100)
+    found = read_statuses(tmp_path)
     assert [spool.directory.name for spool in found] == ["1", "2", "10"]
     assert [spool.problem is None for spool in found] == [True, False, True]
     assert [spool.waiting for spool in found] == [5, 0, 5]
 
 
+async def test_of_a_spool_of_another_format_it_is_told_what_to_do(tmp_path: Path) -> None:
+    await (await fill(tmp_path / "1")).close()
+    connection = sqlite3.connect(tmp_path / "1" / SPOOL_FILE)
+    connection.execute("PRAGMA user_version = 3")
+    connection.close()
+    (found,) = read_statuses(tmp_path)
+    assert (found.captures, found.waiting) == ([], 0)
+    assert found.problem is not None
+    assert "has format 3" in found.problem
+    assert found.problem.endswith("deliver it with the version of meeta-bot that wrote it, or move its directory away")
+
+
 def test_there_is_nothing_to_see_where_no_spool_is(tmp_path: Path) -> None:
-    assert look(tmp_path / "nowhere") == []
+    assert read_statuses(tmp_path / "nowhere") == []
 
 
 @pytest.fixture

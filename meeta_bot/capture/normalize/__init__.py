@@ -73,12 +73,12 @@ _ABSORBED = frozenset(
 
 @cache
 def known_origins() -> frozenset[str]:
-    """Every origin that has a rule or is absorbed on purpose."""
+    """Return every origin that has a rule or is absorbed on purpose."""
     return frozenset(_RULES) | _ABSORBED
 
 
 def normalize(state: State, message: Message) -> tuple[State, list[Event]]:
-    """What `message` means after all that led to `state`: the next state, and the events in order.
+    """Interpret `message` after all that led to `state`: return the next state, and the events in order.
 
     :returns: a state whose counters include this message, and no, one or several events.
     """
@@ -119,7 +119,7 @@ def _counted(
     sampled: int = 0,
     refused: int = 0,
 ) -> State:
-    """`state` after `message`, whose books were `counts`. One copy a message: it is the largest cost of many."""
+    """Return `state` after `message`, whose books were `counts`. One copy a message: it is the largest cost of many."""
     return updated(
         state,
         last_ms=message.monotonic_ms,

@@ -1,4 +1,4 @@
-"""Reads the arguments of messages: the shapes that hook/serialize.js gives to the library's objects."""
+"""Arguments of messages: the shapes that hook/serialize.js gives to the library's objects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATEST_TIME = 253_402_300_799_000  # the end of the year 9999, in milliseconds s
 
 
 class Malformed(Exception):
-    """A message is not of the shape that its origin has; it is kept as unknown."""
+    """A message that is not of the shape that its origin has; it is kept as unknown."""
 
 
 class ParticipantArgument(msgspec.Struct):
@@ -74,28 +74,28 @@ class TrackArgument(msgspec.Struct):
 
 
 def argument(message: Message, index: int) -> Any:
-    """The argument at `index`, None where there is none."""
+    """Return the argument at `index`, None where there is none."""
     return message.args[index] if index < len(message.args) else None
 
 
 def text(message: Message, index: int) -> str:
-    """A text argument.
+    """Return a text argument.
 
-    :raises Malformed: it is missing or no text.
+    :raises Malformed: it is missing or not a text.
     """
     value = argument(message, index)
     if not isinstance(value, str):
-        raise Malformed(f"argument {index} of {message.origin} is no text")
+        raise Malformed(f"argument {index} of {message.origin} is not a text")
     return value
 
 
 def optional_text(value: Any) -> str | None:
-    """`value` if it is a text, else None."""
+    """Return `value` if it is a text, else None."""
     return value if isinstance(value, str) else None
 
 
 def optional_milliseconds(value: Any) -> int | None:
-    """A point in time, given as a number or as digits; None for anything else and for impossible times."""
+    """Return a point in time, given as a number or as digits; None for anything else and for impossible times."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:20])
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -104,7 +104,7 @@ def optional_milliseconds(value: Any) -> int | None:
 
 
 def iso_milliseconds(value: Any) -> int | None:
-    """A point in time given as ISO 8601 (XEP-0203 stamps), else None."""
+    """Return a point in time given as ISO 8601 (XEP-0203 stamps), else None."""
     if not isinstance(value, str):
         return None
     try:
@@ -117,7 +117,7 @@ def iso_milliseconds(value: Any) -> int | None:
 
 
 def participant_argument(message: Message, index: int) -> ParticipantArgument:
-    """A JitsiParticipant argument.
+    """Return a JitsiParticipant argument.
 
     :raises msgspec.ValidationError: it is something else.
     """
@@ -125,7 +125,7 @@ def participant_argument(message: Message, index: int) -> ParticipantArgument:
 
 
 def endpoint_of(value: Any) -> str | None:
-    """The endpoint id of an argument that is a JitsiParticipant or an id."""
+    """Return the endpoint id of an argument that is a JitsiParticipant or an id."""
     if isinstance(value, dict):
         value = value.get("id")
     return optional_text(value)
@@ -141,7 +141,7 @@ def event(
     inferred: bool = False,
     server_at: int | None = None,
 ) -> Event:
-    """An event that happened when `message` was seen."""
+    """Make an event that happened when `message` was seen."""
     return Event(
         payload=payload,
         origin=origin or message.origin,

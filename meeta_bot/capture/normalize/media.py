@@ -44,7 +44,7 @@ _source_infos = msgspec.json.Decoder(dict[str, _SourceInfo])
 
 
 class _MediaState(msgspec.Struct, frozen=True):
-    """What a presence says: None where it says nothing."""
+    """The media states in a presence: None where it says nothing."""
 
     evidence: Evidence
     audio_open: bool | None
@@ -55,7 +55,7 @@ class _MediaState(msgspec.Struct, frozen=True):
 
 
 def media_presence(state: State, message: Message) -> tuple[State, list[Event]]:
-    """A participant's presence says something new about its media."""
+    """Compare the media in a participant's presence with what is known of them."""
     endpoint_id = text(message, 0)
     before = state.participants.get(endpoint_id)
     if before is None:
@@ -145,7 +145,7 @@ def share_stopped(
     evidence: Evidence | None = None,
     origin: str | None = None,
 ) -> Event:
-    """The event that ends a participant's screen share."""
+    """Make the event that ends a participant's screen share."""
     payload = events.ScreenShareStopped(
         source_name=participant.sharing or None,
         evidence=evidence or (Evidence.SOURCE_INFO if participant.sharing else Evidence.LEGACY_PRESENCE),

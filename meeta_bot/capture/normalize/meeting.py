@@ -1,4 +1,4 @@
-"""Which meeting a capture belongs to, and when it began and ended.
+"""The meeting of a capture: its identity, its start and its end.
 
 A meeting begins with the first human and ends when none was there for the grace period (the recorder's timer says
 so) or when the room is destroyed. Its identity rests on the best that the server gives.
@@ -19,13 +19,13 @@ _STRENGTH = {basis: rank for rank, basis in enumerate(reversed(MeetingBasis))}
 
 
 def meeting_id(deployment: str, room: str, basis: MeetingBasis, key: str) -> str:
-    """The same for every capture of the same meeting, and another for tomorrow's meeting in the same room."""
+    """Return an id that captures of one meeting share, and tomorrow's meeting in the same room does not."""
     place = uuid.uuid5(_NAMESPACE, f"{deployment}\n{room}")
     return str(uuid.uuid5(place, f"{basis.value}\n{key}"))
 
 
 def identified_by(state: State, message: Message, basis: MeetingBasis, key: str) -> tuple[State, list[Event]]:
-    """The meeting's identity rests on `key` from now on, unless a stronger basis is known."""
+    """Identify the meeting by `key` from now on, unless a stronger basis is known."""
     known = state.meeting
     if known.basis is not None and _STRENGTH[basis] < _STRENGTH[known.basis]:
         return state, []
@@ -87,7 +87,7 @@ def created_timestamp(state: State, message: Message) -> tuple[State, list[Event
 
 
 def person_came(state: State, message: Message, *, initial: bool) -> tuple[State, list[Event]]:
-    """A human or a phone is in the room now; `initial` when it was there before the bot."""
+    """Note that a human or a phone is in the room; `initial` when it was there before the bot."""
     meeting = updated(state.meeting, empty_since_at=None, empty_since_ms=None)
     if meeting.started_at is not None and not meeting.ended:
         return updated(state, meeting=meeting), []
@@ -103,7 +103,7 @@ def person_came(state: State, message: Message, *, initial: bool) -> tuple[State
 
 
 def person_went(state: State, message: Message) -> State:
-    """A human or a phone left; remembers since when the room is empty."""
+    """Note that a human or a phone left; remember since when the room is empty."""
     if state.people:
         return state
     meeting = updated(state.meeting, empty_since_at=message.wall_ms, empty_since_ms=message.monotonic_ms)
@@ -116,7 +116,7 @@ def meeting_over(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def end_meeting(state: State, message: Message, reason: str) -> tuple[State, list[Event]]:
-    """The meeting ended: when the last one left, or now."""
+    """End the meeting: when the last one left, or now."""
     meeting = state.meeting
     if meeting.started_at is None or meeting.ended:
         return state, []

@@ -56,13 +56,13 @@ def chat_message(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def _was_in_view(state: State, at: int) -> bool:
-    """Whether the room was in view at that moment of the server's clock, before the gap that is compared."""
+    """Tell whether the room was in view at a moment of the server's clock, before the gap that is compared."""
     lost_at = state.comparison.from_at if state.comparison is not None else None
     return lost_at is not None and at <= lost_at + _CLOCKS_DIFFER_MS
 
 
 def _remembered(state: State, identity: str) -> tuple[State, bool]:
-    """`state` that knows this message from now on, and whether it knew it before."""
+    """Return `state` that knows a message from now on, and whether it knew it before."""
     mark = int.from_bytes(blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=7).digest())
     if mark in state.chat_ids:
         return state, True

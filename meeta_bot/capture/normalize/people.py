@@ -74,7 +74,7 @@ def user_joined(state: State, message: Message) -> tuple[State, list[Event]]:
 def _seen_again(
     state: State, message: Message, known: Participant, who: ParticipantArgument
 ) -> tuple[State, list[Event]]:
-    """One of before a gap is still there: the visit goes on, and what differs is told."""
+    """Go on with the visit of a participant that a gap did not end; events tell what differs."""
     changes: list[events.Payload] = []
     if who.name != known.name:
         changes.append(events.ParticipantRenamed(old_name=known.name, new_name=who.name))
@@ -105,7 +105,7 @@ def user_left(state: State, message: Message) -> tuple[State, list[Event]]:
 def departure(
     state: State, message: Message, participant: Participant, payload: events.ParticipantLeft
 ) -> tuple[State, list[Event]]:
-    """`participant` is gone, with all that it did there."""
+    """Remove `participant`, with all that it did there."""
     found: list[Event] = []
     if participant.sharing is not None:
         found.append(share_stopped(participant, message, events.MediaCause.LEFT))
@@ -202,7 +202,7 @@ def _with(state: State, participant: Participant | None) -> State:
 
 
 def _not_of_ghosts(rule: _Rule, index: int = 0) -> _Rule:
-    """`rule`, but for messages about the bot's own former selves, whom the server has not timed out yet."""
+    """Return `rule` without messages about the bot's own former selves, whom the server has not timed out yet."""
 
     def but_for_ghosts(state: State, message: Message) -> tuple[State, list[Event]]:
         if state.former_ids and endpoint_of(argument(message, index)) in state.former_ids:

@@ -31,7 +31,7 @@ def recorder_state_changed(state: State, message: Message) -> tuple[State, list[
 
 
 def focus_presence(state: State, message: Message) -> tuple[State, list[Event]]:
-    """The focus says who started a session or, once it is off, who stopped it; RECORDER_STATE_CHANGED came before."""
+    """Take from the focus who started a session or, once it is off, stopped it; RECORDER_STATE_CHANGED came before."""
     said = msgspec.convert(argument(message, 0), _FocusPresence)
     known = state.recordings.get(said.session_id)
     if known is None or said.initiator is None:
@@ -83,7 +83,7 @@ def _edges(
 
 
 def _terminator(recording: Recording, session: RecorderSessionArgument) -> str | None:
-    """Who stopped it. The focus sends the terminator as a changed initiator while the recorder still runs."""
+    """Return the terminator of a session. The focus sends it as a changed initiator while the recorder still runs."""
     if session.terminator or recording.terminator:
         return session.terminator or recording.terminator
     return recording.last_initiator if recording.last_initiator != recording.initiator else None

@@ -1,4 +1,4 @@
-"""What the normalizer remembers of one capture, and the messages it is fed.
+"""The state of the normalizer for one capture, and the messages that it takes.
 
 All values are immutable: a rule returns a new state, and the old one stays valid until the spool has committed.
 """
@@ -27,7 +27,7 @@ PROPERTIES_LIMIT = 16
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One thing that was said by the library, a presence element, the hook or the recorder.
+    """A statement of the library, of a presence element, of the hook or of the recorder.
 
     ``args`` holds plain JSON values as the hook made them; ``monotonic_ms`` counts from the capture's start.
     """
@@ -39,7 +39,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Participant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody in the room. Media states are null until a first presence told them."""
+    """A participant in the room. Media states are null until a first presence told them."""
 
     endpoint_id: str
     name: str | None = None
@@ -58,12 +58,12 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @property
     def counts(self) -> bool:
-        """Whether this one makes a meeting."""
+        """True for a participant that makes a meeting."""
         return self.kind in (ParticipantKind.HUMAN, ParticipantKind.PHONE)
 
 
 class Meeting(msgspec.Struct, frozen=True, kw_only=True):
-    """The meeting as far as this capture knows it."""
+    """The meeting as far as its capture knows it."""
 
     meeting_id: str | None = None
     basis: MeetingBasis | None = None
@@ -79,7 +79,7 @@ class Meeting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
-    """One session of Jitsi's own recorder."""
+    """A session of Jitsi's own recorder."""
 
     status: str
     mode: str
@@ -91,7 +91,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Blind(msgspec.Struct, frozen=True, kw_only=True):
-    """What can't be seen now, and since when. ``evidence`` says how that is known."""
+    """A part of the room that can't be seen now, and since when. ``evidence`` says how that is known."""
 
     cause: GapCause
     lost: Lost
@@ -108,7 +108,7 @@ class Unsaid(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What was known before a gap and has not shown itself again; ``from_…`` is when that was last in view.
+    """The things known before a gap that have not shown themselves again; ``from_…`` is when they were last in view.
 
     The latter is known once the gap is over.
     """
@@ -140,7 +140,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Everything the normalizer knows of a capture; it is stored with each append to the spool.
+    """The knowledge of the normalizer about a capture; it is stored with each append to the spool.
 
     Every field that is added has a default that fits a capture begun by an older version, which did not store it.
     """
@@ -184,7 +184,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def people(self) -> int:
-        """How many in the room make a meeting."""
+        """Number of participants in the room that make a meeting."""
         return sum(participant.counts for participant in self.participants.values())
 
 
@@ -192,25 +192,25 @@ updated = msgspec.structs.replace  # a struct with some fields changed; itself, 
 
 
 def with_participant(state: State, participant: Participant) -> State:
-    """`state` in which `participant` is as given."""
+    """Return `state` with `participant` as given."""
     return updated(state, participants={**state.participants, participant.endpoint_id: participant})
 
 
 def without_participant(state: State, endpoint_id: str) -> State:
-    """`state` in which nobody has that endpoint id."""
+    """Return `state` without the participant that has `endpoint_id`."""
     return updated(state, participants={key: value for key, value in state.participants.items() if key != endpoint_id})
 
 
 def elapsed_ms(message: Message, since_ms: int | None) -> int | None:
-    """How long before `message` something was; never negative, None where that is unknown."""
+    """Return the milliseconds from a moment to `message`; never negative, None where that is unknown."""
     return None if since_ms is None else max(0, message.monotonic_ms - since_ms)
 
 
 def has_settled(state: State, message: Message) -> bool:
-    """Whether what the server says now is a change, and not how things were when we came."""
+    """Tell whether a message of the server is a change, and not the state of things when the bot came."""
     return state.joined_ms is not None and message.monotonic_ms - state.joined_ms >= SETTLE_MS
 
 
 def fingerprint(value: object) -> int:
-    """A small number by which an equal value is known again; it is not meant to withstand anybody."""
+    """Return a small number by which an equal value is known again; it is not meant to withstand anybody."""
     return zlib.crc32(repr(value).encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""Transcription: whether somebody transcribes, and what was said."""
+"""Transcription: transcribers that come and go, and their transcripts."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def status_changed(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def async_property(state: State, message: Message, value: str | None) -> tuple[State, list[Event]]:
-    """The conference property of the asynchronous backend has this value now."""
+    """Take the value of the conference property of the asynchronous backend."""
     if value == "true":
         return _switch(state, message, TranscriptionMode.ASYNC)
     return _switch_off(state, message, TranscriptionMode.ASYNC)
 
 
 def transcriber_left(state: State, message: Message) -> tuple[State, list[Event]]:
-    """The transcriber is gone from the room without having said that it stopped."""
+    """Stop the transcription of a transcriber that left the room without a word."""
     return _switch_off(state, message, TranscriptionMode.JIGASI, abrupt=True)
 
 
@@ -75,7 +75,7 @@ def _switch_off(
 
 
 def transcript_chunk(message: Message, payload: dict[str, Any], transport: str) -> Event:
-    """A ``transcription-result`` from a sender that is trusted to transcribe.
+    """Take a ``transcription-result`` from a sender that is trusted to transcribe.
 
     :raises msgspec.ValidationError: it is not of that shape.
     """

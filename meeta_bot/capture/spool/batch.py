@@ -1,4 +1,4 @@
-"""A page of a spool: the events that are read at once, and what is wrong on the way to them."""
+"""A batch of a spool's file: the events that are read at once, and the damage on the way to them."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import contextlib
 import sqlite3
 from typing import NamedTuple
 
-from meeta_bot.capture.spool.file import SELECT_BLOCKS, BlockDamaged, BlockRow
+from meeta_bot.capture.spool.format import SELECT_BLOCKS, BlockDamaged, BlockRow
 from meeta_bot.capture.spool.records import Spooled
 
 
-class Page(NamedTuple):
-    """`found` reaches up to ordinal `reached`; `is_last` when no sound block follows.
+class EventBatch(NamedTuple):
+    """Events that were read at once, up to ordinal ``reached``; ``is_last`` when no sound block follows.
 
     ``damaged``: blocks that can't be read, and why. ``has_hole``: ordinals between sound blocks have no block.
     """
 
-    found: list[Spooled]
+    events: list[Spooled]
     damaged: list[tuple[BlockRow, str]]
     has_hole: bool
     reached: int
     is_last: bool
 
 
-def read_page(database: sqlite3.Connection, limit: int, after: int, max_bytes: int) -> Page:
-    """The oldest events behind ordinal `after`, at most `limit`, of blocks of `max_bytes` and a block more."""
+def read_batch(connection: sqlite3.Connection, limit: int, after: int, max_bytes: int) -> EventBatch:
+    """Read the oldest events behind ordinal `after`, at most `limit`, of blocks of `max_bytes` and a block more."""
     reached, room, has_hole = after, max_bytes, False
     found: list[Spooled] = []
     damaged: list[tuple[BlockRow, str]] = []
-    rows = database.execute(f"{SELECT_BLOCKS} WHERE ordinal > ? ORDER BY ordinal", (after,))
-    with contextlib.closing(rows) as cursor:
-        for row in map(BlockRow._make, cursor):
+    rows = connection.execute(f"{SELECT_BLOCKS} WHERE ordinal > ? ORDER BY ordinal", (after,))
+    with contextlib.closing(rows):
+        for row in map(BlockRow._make, rows):
             try:
                 events = row.events()
             except BlockDamaged as error:
@@ -44,5 +44,5 @@ def read_page(database: sqlite3.Connection, limit: int, after: int, max_bytes: i
             found += map(Spooled, range(first + skipped, row.ordinal + 1), part)
             room -= len(row.sealed)
             if len(found) >= limit or room <= 0:
-                return Page(found, damaged, has_hole, reached, is_last=False)
-    return Page(found, damaged, has_hole, reached, is_last=True)
+                return EventBatch(found, damaged, has_hole, reached, is_last=False)
+    return EventBatch(found, damaged, has_hole, reached, is_last=True)

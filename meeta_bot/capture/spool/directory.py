@@ -1,4 +1,4 @@
-"""Where a spool lies: its directory, whose lock it is, and whether the files that are open still lie there."""
+"""The directory of a spool: its lock, and the check that the files that are open still lie there."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import os
 import time
 from pathlib import Path
 
-from meeta_bot.capture.spool.file import NAME
+from meeta_bot.capture.spool.format import NAME
 from meeta_bot.errors import SpoolBusy, SpoolError
 from meeta_bot.settings import Settings
 
-LOOK_AT_FILES_SECONDS = 0.2  # how often to see whether the files are still in place; the open ones hold all until then
+FILES_CHECK_SECONDS = 0.2  # between checks that the files still lie there; the open ones hold all until then
 
 _FILES = (NAME, f"{NAME}-wal")
 
 
-class Place:
+class SpoolDirectory:
     """The directory of a spool, owned until `close`."""
 
     def __init__(self, directory: Path) -> None:
-        """Make it if need be, and own it.
+        """Make the directory if need be, and own it.
 
         :raises SpoolBusy: another process owns it.
         :raises SpoolError: it can't be written.
@@ -29,19 +29,19 @@ class Place:
         self.directory = directory
         self._lock = _take_lock(directory)
         self._files: list[tuple[int, int]] = []  # device and inode of those that are open
-        self._look_at = 0.0  # by the monotonic clock
+        self._next_check_at = 0.0  # by the monotonic clock
 
     def note_files(self) -> None:
-        """The database and its log that lie there now are those that are open.
+        """Remember the file and its log that lie there now as those that are open.
 
         :raises OSError: there are none.
         """
         self._files = self._identities()
 
     def has_files(self, *, at_once: bool = False) -> bool:
-        """Do they still lie there? `at_once`: look, even if that was done a moment ago."""
+        """Check that the files still lie there. `at_once`: even if that was done a moment ago."""
         now = time.monotonic()
-        if now < self._look_at and not at_once:
+        if now < self._next_check_at and not at_once:
             return True
         try:
             if self._identities() != self._files:
@@ -50,7 +50,7 @@ class Place:
             return False
         except OSError:
             return True  # nobody can tell; what is open can be written all the same
-        self._look_at = now + LOOK_AT_FILES_SECONDS
+        self._next_check_at = now + FILES_CHECK_SECONDS
         return True
 
     def take_again(self) -> None:
@@ -70,7 +70,7 @@ class Place:
         self._lock = lock
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of the directory."""
         os.close(self._lock)
 
     def _identities(self) -> list[tuple[int, int]]:
@@ -78,7 +78,7 @@ class Place:
 
 
 def _take_lock(directory: Path) -> int:
-    """The open file that holds the lock."""
+    """Return the open file that holds the lock."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -99,5 +99,5 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def spool_root(settings: Settings) -> Path:
-    """Where the spools of all processes with these settings lie."""
+    """Return the directory of the spools of all processes with these settings."""
     return settings.data_directory / "spool"

@@ -1,304 +1,117 @@
-"""The database file of a spool: tables, versions, blocks of events, and what shows that they are as they were written.
-
-Format 3; see `spool` for the whole directory. A row's checksum is CRC-32 over all its columns. It shows what
-happens by accident: a flipped bit, a row that was cut or mixed up. It shows nothing of what somebody does on purpose,
-who can compute it as well: for that there are the digests, which hold from the spool to the reader of the log.
-Rows that an older version wrote have no checksum (NULL); of those only the digests show an accident.
-"""
+"""The file of a spool: opening it, and queries of what it holds."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sqlite3
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
-
-from meeta_bot.capture.normalize import State
-from meeta_bot.capture.spool.records import Position
-from meeta_bot.capture.spool.reserve import is_out_of_room
-from meeta_bot.errors import SpoolError, SpoolFull, SpoolUnusable
-from meeta_bot.events import SealedEvent
-
-FORMAT_VERSION = 3
-NAME = "events.sqlite3"
-PAGE_BYTES = 4096
-WAL_PAGES = 8192  # 32 MiB beside the spool: an append that has to write them back waits, so that few may have to
-BLOCK_EVENTS = 500  # one row holds no more: whoever reads decodes whole blocks
-
-SCHEMA = """
-CREATE TABLE captures (
-    capture_id TEXT PRIMARY KEY,
-    page_load TEXT,
-    page_seq INTEGER NOT NULL,
-    last_seq INTEGER NOT NULL,
-    head BLOB NOT NULL,
-    state BLOB NOT NULL,
-    touched_at INTEGER NOT NULL,
-    ended INTEGER NOT NULL,
-    checksum INTEGER
-) WITHOUT ROWID;
-CREATE TABLE events (
-    ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
-    count INTEGER NOT NULL DEFAULT 1,
-    contents BLOB,
-    checksum INTEGER,
-    sealed BLOB NOT NULL
-);
-"""
-
-_DAMAGE = """
-CREATE TABLE damage (
-    number INTEGER PRIMARY KEY,
-    capture_id TEXT NOT NULL,
-    first_seq INTEGER NOT NULL,
-    last_seq INTEGER NOT NULL,
-    missed INTEGER NOT NULL,
-    evidence TEXT NOT NULL,
-    since_at INTEGER,
-    told INTEGER NOT NULL DEFAULT 0
-);
-"""
-
-# By the version that is upgraded. Nothing is rewritten, so that a spool which is full can be upgraded, too.
-_UPGRADES = {
-    0: SCHEMA + _DAMAGE,
-    # Version 1 had a row for each event, which is a block of one.
-    1: "ALTER TABLE events ADD COLUMN count INTEGER NOT NULL DEFAULT 1",
-    2: f"""
-        ALTER TABLE events ADD COLUMN contents BLOB;
-        ALTER TABLE events ADD COLUMN checksum INTEGER;
-        ALTER TABLE captures ADD COLUMN checksum INTEGER;
-        {_DAMAGE}
-    """,
-}
-_BLOCKS = 2  # the version from which on rows hold many events
-_CONTENTS = 3  # the version from which on rows say whose they are
-
-INSERT_BLOCK = "INSERT INTO events (ordinal, sealed, count, contents, checksum) VALUES (?, ?, ?, ?, ?)"
-SAVE_CAPTURE = """
-INSERT INTO captures (capture_id, page_load, page_seq, last_seq, head, state, touched_at, ended, checksum)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (capture_id) DO UPDATE SET
-    page_load = excluded.page_load, page_seq = excluded.page_seq, last_seq = excluded.last_seq,
-    head = excluded.head, state = excluded.state, touched_at = excluded.touched_at, ended = excluded.ended,
-    checksum = excluded.checksum
-"""
-SELECT_CAPTURES = (
-    "SELECT capture_id, page_load, page_seq, last_seq, head, state, touched_at, ended, checksum FROM captures"
+from meeta_bot.capture.spool.failures import damaged_file_error
+from meeta_bot.capture.spool.format import (
+    BLOCK_EVENTS,
+    FORMAT_VERSION,
+    SELECT_BLOCKS,
+    SELECT_CAPTURES,
+    STATEMENTS,
+    TABLES,
+    BlockDamaged,
+    BlockRow,
+    SavedCapture,
+    contents_of,
 )
-SELECT_BLOCKS = "SELECT ordinal, sealed, count, contents, checksum FROM events"
+from meeta_bot.errors import SpoolUnusable
 
-SELECT_DAMAGE = "SELECT number, capture_id, first_seq, last_seq, missed, evidence, since_at, told FROM damage"
-INSERT_DAMAGE = """
-INSERT INTO damage (capture_id, first_seq, last_seq, missed, evidence, since_at, told) VALUES (?, ?, ?, ?, ?, ?, 0)
-"""
-# What must be understood by a sound file, with how many parameters: a bit may have flipped in a column's name.
-_TRIALS = (
-    (INSERT_BLOCK, 5),
-    (SAVE_CAPTURE, 9),
-    (SELECT_CAPTURES, 0),
-    (SELECT_BLOCKS, 0),
-    (SELECT_DAMAGE, 0),
-    (INSERT_DAMAGE, 6),
-)
-
-_ARRAY = b"\xdd"  # MessagePack: an array follows, its length in four bytes
-_CRC_BYTES = 4
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[SealedEvent])
-_contents_decoder = msgspec.msgpack.Decoder(list[tuple[str, int, int]])
-_state_decoder = msgspec.msgpack.Decoder(State)
-
-Contents = list[tuple[str, int, int]]  # whose events: capture, its first and last number here; without holes
+SQLITE_PAGE_BYTES = 4096
+LOG_SQLITE_PAGES = 8192  # 32 MiB beside the spool: an append that has to write them back waits, so that few may have to
 
 
-class Block(NamedTuple):
-    """Events of one row; `last` is the ordinal of the last of them."""
+def open_file(path: Path, max_bytes: int) -> sqlite3.Connection:
+    """Open or create the file, which may grow to `max_bytes`.
 
-    last: int
-    events: Sequence[SealedEvent]
-    packed: bytes
-
-    def row(self) -> tuple[object, ...]:
-        """What `INSERT_BLOCK` takes."""
-        contents = _encoder.encode(contents_of(self.events))
-        contents += zlib.crc32(contents).to_bytes(_CRC_BYTES)
-        count = len(self.events)
-        return self.last, self.packed, count, contents, _block_checksum(self.last, self.packed, count, contents)
-
-
-class BlockRow(NamedTuple):
-    """A row of ``events`` as it is on disk, which may be damaged."""
-
-    ordinal: int
-    sealed: bytes
-    size: int  # in events
-    contents: bytes | None
-    checksum: int | None
-
-    def events(self) -> list[SealedEvent]:
-        """What it holds.
-
-        :raises BlockDamaged: it is not as it was written.
-        """
-        try:
-            if self.checksum is not None:
-                found = _block_checksum(self.ordinal, self.sealed, self.size, self.contents or b"")
-                if found != self.checksum:
-                    raise BlockDamaged("its checksum does not fit")
-            return unpack(self.sealed, self.size)
-        except (msgspec.DecodeError, TypeError, ValueError, OverflowError) as error:
-            raise BlockDamaged(f"it can't be decoded: {error}") from None
-
-    def whose(self) -> Contents | None:
-        """Whose events it holds, as far as that part of it is whole; None if nobody can tell."""
-        if isinstance(self.contents, bytes):
-            contents, checksum = self.contents[:-_CRC_BYTES], self.contents[-_CRC_BYTES:]
-            if zlib.crc32(contents).to_bytes(_CRC_BYTES) == checksum:
-                return _contents_decoder.decode(contents)
-        with contextlib.suppress(BlockDamaged):
-            return contents_of(self.events())
-        return None
-
-
-class BlockDamaged(Exception):
-    """A block is not as it was written."""
-
-
-class CaptureRow(NamedTuple):
-    """A row of ``captures`` as it is on disk, which may be damaged."""
-
-    capture_id: str
-    page_load: str | None
-    page_seq: int
-    last_seq: int
-    head: bytes
-    state: bytes
-    touched_at: int
-    ended: int
-    checksum: int | None
-
-    @property
-    def position(self) -> Position:
-        """How far it has come."""
-        return Position(self.last_seq, self.head, self.page_load, self.page_seq)
-
-    def decoded(self) -> State | None:
-        """The state; None when the row is not as it was written."""
-        if self.checksum is not None and _capture_checksum(self[:-1]) != self.checksum:
-            return None
-        try:
-            return _state_decoder.decode(self.state)
-        except (msgspec.DecodeError, TypeError):
-            return None
-
-
-def capture_row(position: Position, state: State, touched_at: int) -> CaptureRow:
-    """What `SAVE_CAPTURE` takes."""
-    reached = (position.page_load, position.page_seq, position.last_seq, position.head)
-    values = (state.capture_id, *reached, _encoder.encode(state), touched_at, int(state.ended))
-    return CaptureRow(*values, _capture_checksum(values))
-
-
-def blocks(sealed: Sequence[SealedEvent], last_ordinal: int) -> list[Block]:
-    """The rows that hold `sealed`, behind `last_ordinal`."""
-    found = []
-    for first in range(0, len(sealed), BLOCK_EVENTS):
-        part = sealed[first : first + BLOCK_EVENTS]
-        found.append(Block(last_ordinal + first + len(part), part, pack(part)))
-    return found
-
-
-def pack(events: Sequence[SealedEvent]) -> bytes:
-    """Events one after the other, without their count before them: so version 1 wrote its single ones."""
-    header_bytes = 1 if len(events) < 16 else 3  # of a MessagePack array; blocks are smaller than 65,536 events
-    return _encoder.encode(events)[header_bytes:]
-
-
-def unpack(packed: bytes, count: int) -> list[SealedEvent]:
-    """The `count` events of a block, the column ``sealed`` of a row of ``events``.
-
-    :raises msgspec.DecodeError: it is damaged.
-    """
-    return _decoder.decode(_ARRAY + count.to_bytes(4) + packed)
-
-
-def contents_of(events: Sequence[SealedEvent]) -> Contents:
-    """Whose `events` are; the numbers of a capture follow each other within a block."""
-    found: dict[str, tuple[int, int]] = {}
-    for event in events:
-        first = found.get(event.capture_id)
-        found[event.capture_id] = (event.seq if first is None else first[0], event.seq)
-    return [(capture_id, first, last) for capture_id, (first, last) in found.items()]
-
-
-def _block_checksum(ordinal: int, sealed: bytes, count: int, contents: bytes) -> int:
-    return zlib.crc32(sealed, zlib.crc32(contents, zlib.crc32(b"%d %d" % (ordinal, count))))
-
-
-def _capture_checksum(values: tuple[object, ...]) -> int:
-    return zlib.crc32(_encoder.encode(values))
-
-
-# --- the database -------------------------------------------------------------------------------------------------
-
-
-def open_database(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """Open or create it, `max_bytes` large at most, and bring it to the present format.
-
-    :raises SpoolUnusable: it is of a newer version.
+    :raises SpoolUnusable: it has another format.
     :raises OSError: it may only be read, which SQLite would notice at the first append.
     :raises sqlite3.Error: it is damaged, or can't be written.
     """
-    _try_to_write(path)
-    database = open_raw(path)
+    _refuse_unwritable(path)
+    connection = open_unchecked(path)
     try:
-        version: int = database.execute("PRAGMA user_version").fetchone()[0]
-        if not 0 <= version <= FORMAT_VERSION:
-            raise SpoolUnusable(f"The spool {path} was written by a newer version of this program")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-        bound(database, max_bytes)
-        if version < FORMAT_VERSION:
-            _upgrade(database, version)
-        for sql, values in _TRIALS:
-            database.execute(f"EXPLAIN {sql}", (None,) * values)
-        _look_through(database)
+        is_new = _format_of(connection, path) == 0
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_SQLITE_PAGES}")
+        bound(connection, max_bytes)
+        if is_new:
+            _make_tables(connection)
+        for sql, values in STATEMENTS:
+            connection.execute(f"EXPLAIN {sql}", (None,) * values)
+        _refuse_disorder(connection)
     except UnicodeDecodeError:  # SQLite quotes what it does not understand
-        database.close()
-        raise damaged_file() from None
+        connection.close()
+        raise damaged_file_error() from None
     except BaseException:
-        database.close()
+        connection.close()
         raise
-    return database
+    return connection
 
 
-def _look_through(database: sqlite3.Connection) -> None:
-    """Refuse a file in which rows may be read but not found: a bit of a key has flipped, and order is lost."""
-    (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise damaged_file(found.replace("\n", " "))
-    (newest,) = database.execute("SELECT max(ordinal) FROM events").fetchone()
-    if newest is not None and newest > ordinals(database)[1]:
-        raise damaged_file(f"ordinal {newest} was not given yet")
+def open_unchecked(path: Path) -> sqlite3.Connection:
+    """Open a file as it is, which may be damaged."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.text_factory = _text
+    return connection
 
 
-def damaged_file(problem: str = "file is not a database") -> sqlite3.DatabaseError:
-    """What SQLite says of a file that is none of its own, or no longer."""
-    error = sqlite3.DatabaseError(problem)
-    error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
-    return error
+def open_read_only(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open the file of a spool that another process may own, only to read it.
+
+    :param timeout: seconds to wait for a lock of that process.
+    :raises SpoolUnusable: it has another format.
+    :raises sqlite3.Error: it can't be read.
+    """
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout)
+    connection.text_factory = _text
+    try:
+        _format_of(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _try_to_write(path: Path) -> None:
+def refuse_other_formats(path: Path) -> None:
+    """Refuse a file of another format before anything is done to it.
+
+    :raises SpoolUnusable: it has another format.
+    """
+    with contextlib.suppress(sqlite3.Error):  # missing, or damaged: for those that open it
+        open_read_only(path, timeout=0).close()
+
+
+def _format_of(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the format of the file: the present one, or 0 for a file in which nothing was written yet.
+
+    :raises SpoolUnusable: it has another one.
+    """
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, FORMAT_VERSION):
+        raise SpoolUnusable(
+            f"The spool {path} has format {version}, this program reads and writes format {FORMAT_VERSION}",
+            hint="deliver it with the version of meeta-bot that wrote it, or move its directory away",
+        )
+    return version
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        for sql in TABLES.split(";"):
+            connection.execute(sql)
+        connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+
+
+def _refuse_unwritable(path: Path) -> None:
     """Refuse what SQLite would open, to fail at the first append: a file that may only be read, by right or header.
 
     :raises OSError: it may not be written.
@@ -312,89 +125,86 @@ def _try_to_write(path: Path) -> None:
     finally:
         os.close(file)
     if versions not in (b"", b"\1\1", b"\2\2"):
-        raise damaged_file()
+        raise damaged_file_error()
 
 
-def open_raw(path: Path) -> sqlite3.Connection:
-    """Open a file as it is, which may be damaged."""
-    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    database.text_factory = _text
-    return database
-
-
-def open_to_look(path: Path, timeout: float) -> sqlite3.Connection:
-    """Open the file of a spool that another process may own, only to read it.
-
-    :raises SpoolUnusable: it is of a newer version.
-    :raises sqlite3.Error: it can't be read.
-    """
-    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout)
-    database.text_factory = _text
-    try:
-        if database.execute("PRAGMA user_version").fetchone()[0] > FORMAT_VERSION:
-            raise SpoolUnusable(f"The spool {path} was written by a newer version of this program")
-    except BaseException:
-        database.close()
-        raise
-    return database
+def _refuse_disorder(connection: sqlite3.Connection) -> None:
+    """Refuse a file in which rows may be read but not found: a bit of a key has flipped, and order is lost."""
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise damaged_file_error(found.replace("\n", " "))
+    (newest,) = connection.execute("SELECT max(ordinal) FROM events").fetchone()
+    if newest is not None and newest > ordinals(connection)[1]:
+        raise damaged_file_error(f"ordinal {newest} was not given yet")
 
 
 def _text(value: bytes) -> str:
-    """A text that may be damaged; then the checksum of its row says so."""
+    """Decode a text that may be damaged; then the checksum of its row shows it."""
     return value.decode(errors="replace")
 
 
-def bound(database: sqlite3.Connection, max_bytes: int) -> None:
-    """Let the database grow no larger; one that is larger already takes what finds room in it."""
-    database.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_BYTES}")
+# --- size ---------------------------------------------------------------------------------------------------------
 
 
-def used_bytes(database: sqlite3.Connection) -> int:
-    """How much of the file holds something."""
-    pages: int = database.execute("PRAGMA page_count").fetchone()[0]
-    free: int = database.execute("PRAGMA freelist_count").fetchone()[0]
-    return (pages - free) * PAGE_BYTES
+def bound(connection: sqlite3.Connection, max_bytes: int) -> None:
+    """Let the file grow no larger; one that is larger already takes what finds room in it."""
+    connection.execute(f"PRAGMA max_page_count = {max_bytes // SQLITE_PAGE_BYTES}")
 
 
-def _upgrade(database: sqlite3.Connection, version: int) -> None:
-    with transaction(database):
-        for old in range(version, FORMAT_VERSION) if version else (0,):
-            for sql in _UPGRADES[old].split(";"):
-                database.execute(sql)
-        database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Return the bytes of the file that hold something."""
+    all_of_it: int = connection.execute("PRAGMA page_count").fetchone()[0]
+    free: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return (all_of_it - free) * SQLITE_PAGE_BYTES
 
 
-def ordinals(database: sqlite3.Connection) -> tuple[int, int]:
-    """The ordinal before the first event, and the last that was given."""
-    given = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    first = database.execute("SELECT ordinal - count FROM events ORDER BY ordinal LIMIT 1").fetchone()
+# --- queries ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit all of the block or nothing; it is on disk then, unless ``synchronous`` says otherwise."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def ordinals(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return the ordinal before the first event, and the last that was given."""
+    given = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    first = connection.execute("SELECT ordinal - count FROM events ORDER BY ordinal LIMIT 1").fetchone()
     last = given[0] if given else 0
     return (first[0] if first else last), last
 
 
-def block_at(database: sqlite3.Connection, ordinal: int) -> BlockRow:
-    """The block that is there under `ordinal`."""
-    return BlockRow(*database.execute(f"{SELECT_BLOCKS} WHERE ordinal = ?", (ordinal,)).fetchone())
+def block_at(connection: sqlite3.Connection, ordinal: int) -> BlockRow:
+    """Return the block whose last event has `ordinal`; there must be one."""
+    return BlockRow(*connection.execute(f"{SELECT_BLOCKS} WHERE ordinal = ?", (ordinal,)).fetchone())
 
 
-def captures(database: sqlite3.Connection) -> list[CaptureRow]:
-    """What is known of all captures, damaged or not."""
-    return [CaptureRow(*values) for values in database.execute(SELECT_CAPTURES).fetchall()]
+def captures(connection: sqlite3.Connection) -> list[SavedCapture]:
+    """Return the rows of all captures, damaged or not."""
+    return [SavedCapture(*values) for values in connection.execute(SELECT_CAPTURES).fetchall()]
 
 
-def capture_of(database: sqlite3.Connection, capture_id: str) -> CaptureRow | None:
-    """What is known of one capture, damaged or not."""
-    values = database.execute(f"{SELECT_CAPTURES} WHERE capture_id = ?", (capture_id,)).fetchone()
-    return None if values is None else CaptureRow(*values)
+def capture_of(connection: sqlite3.Connection, capture_id: str) -> SavedCapture | None:
+    """Return the row of one capture, damaged or not."""
+    values = connection.execute(f"{SELECT_CAPTURES} WHERE capture_id = ?", (capture_id,)).fetchone()
+    return None if values is None else SavedCapture(*values)
 
 
-def missing_ordinals(database: sqlite3.Connection, first: int, last: int) -> list[tuple[int, int]]:
-    """The places between ordinals `first` and `last` that no row has, as ranges: first and last of each."""
-    held: int = database.execute("SELECT coalesce(sum(count), 0) FROM events").fetchone()[0]
+def missing_ordinals(connection: sqlite3.Connection, first: int, last: int) -> list[tuple[int, int]]:
+    """Return the ordinals behind `first` and up to `last` that no block has, as ranges: first and last of each."""
+    held: int = connection.execute("SELECT coalesce(sum(count), 0) FROM events").fetchone()[0]
     if held == last - first:
         return []
     found, reached = [], first
-    for ordinal, size in database.execute("SELECT ordinal, count FROM events ORDER BY ordinal").fetchall():
+    for ordinal, size in connection.execute("SELECT ordinal, count FROM events ORDER BY ordinal").fetchall():
         begin = ordinal - size if isinstance(size, int) and 0 < size <= BLOCK_EVENTS else reached
         if begin > reached:
             found.append((reached + 1, begin))
@@ -404,84 +214,21 @@ def missing_ordinals(database: sqlite3.Connection, first: int, last: int) -> lis
     return found
 
 
-def waiting_of(database: sqlite3.Connection, passed: int) -> dict[str, int]:
-    """How many events of each capture lie behind ordinal `passed`. Reads a spool of any version; damaged blocks not.
+def waiting_of(connection: sqlite3.Connection, passed: int) -> dict[str, int]:
+    """Count the events of each capture behind ordinal `passed`; damaged blocks are not counted.
 
     Of each row it reads whose events it holds, not the events, but for the one that `passed` lies in.
     """
-    version: int = database.execute("PRAGMA user_version").fetchone()[0]
-    count = "count" if version >= _BLOCKS else "1"
-    contents = "contents" if version >= _CONTENTS else "NULL"
-    rows = database.execute(
-        f"SELECT ordinal, {count}, {contents} FROM events WHERE ordinal > ? ORDER BY ordinal",  # noqa: S608
-        (passed,),
+    rows = connection.execute(
+        "SELECT ordinal, count, contents FROM events WHERE ordinal > ? ORDER BY ordinal", (passed,)
     )
     found: Counter[str] = Counter()
     for ordinal, events, whose in rows:
-        row = BlockRow(ordinal, b"", events, whose, 0)
-        held = row.whose() if ordinal - events >= passed else None
+        held = BlockRow(ordinal, b"", events, whose, 0).whose() if ordinal - events >= passed else None
         if held is None:
-            sealed = database.execute("SELECT sealed FROM events WHERE ordinal = ?", (ordinal,)).fetchone()[0]
             with contextlib.suppress(BlockDamaged):
-                part = row._replace(sealed=sealed, contents=None, checksum=None).events()
+                part = block_at(connection, ordinal).events()
                 held = contents_of(part[max(0, events - (ordinal - passed)) :])
         for capture_id, first, last in held or ():
             found[capture_id] += last - first + 1
     return dict(found)
-
-
-@contextlib.contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, on disk when it is left, unless ``synchronous`` says otherwise."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-
-
-# --- errors -------------------------------------------------------------------------------------------------------
-
-_CODE = 0xFF  # SQLite's extended codes have the plain one in their last byte
-_HINT_FULL = "deliver it with `meeta-bot spool flush`, free disk space, or raise MEETA_SPOOL_MAX_BYTES"
-_HINT_READ_ONLY = "give its owner's rights back, or name a directory that you may write to with MEETA_DATA_DIRECTORY"
-
-
-def code_of(error: BaseException) -> int:
-    """SQLite's code of an error; 0 for what did not come from it."""
-    return getattr(error, "sqlite_errorcode", 0) or 0
-
-
-def is_damaged(error: BaseException) -> bool:
-    """Whether an error says that the file is not what SQLite has written."""
-    return code_of(error) & _CODE in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def spool_full(directory: Path) -> SpoolFull:
-    """Nothing more finds room."""
-    return SpoolFull(f"The spool {directory} is full", hint=_HINT_FULL)
-
-
-def spool_error(error: Exception, directory: Path) -> SpoolError:
-    """What SQLite or the system said, as an error of the spool in `directory`."""
-    if isinstance(error, SpoolError):
-        return error
-    code = code_of(error) & _CODE
-    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_out_of_room(directory)):
-        return spool_full(directory)
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return SpoolError(f"Can't write the spool {directory}: {error}", hint=_HINT_READ_ONLY)
-    if isinstance(error, OSError):
-        return SpoolError(f"Can't write the spool {directory}: {error.strerror}", hint=_HINT_READ_ONLY)
-    return SpoolError(f"The spool {directory} failed: {error}")
-
-
-def _is_out_of_room(directory: Path) -> bool:
-    sizes = [0]
-    for name in (NAME, f"{NAME}-wal"):
-        with contextlib.suppress(OSError):
-            sizes.append((directory / name).stat().st_size)
-    return is_out_of_room(directory, max(sizes))

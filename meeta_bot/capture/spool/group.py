@@ -1,4 +1,4 @@
-"""A group of appends that share a transaction: their events with numbers and digests, and how far captures come."""
+"""A group of appends that share a transaction: their events with numbers and digests, and the captures' positions."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from meeta_bot.capture.spool.file import Block, CaptureRow, blocks, capture_row
+from meeta_bot.capture.spool.format import Block, SavedCapture, blocks, saved_capture
 from meeta_bot.capture.spool.records import Append, Position
-from meeta_bot.capture.spool.witness import Head, head_of
+from meeta_bot.capture.spool.witness import WitnessedPosition, witnessed_position
 from meeta_bot.events import SealedEvent, chain
 
 
 class Addition(NamedTuple):
-    """One append of a group: whose, what, and up to which row of ``damage`` the capture has been told."""
+    """An append of a group, with the row of ``damage`` up to which it reports damage to its capture."""
 
     capture_id: str
     append: Append
-    told: int | None = None
+    reported: int | None = None
 
 
 class Save(NamedTuple):
-    """How far a capture comes with a group, whose last event of it has `ordinal`; None where there is none of it."""
+    """The position of a capture after a group, whose last event of it has `ordinal`; None where there is none of it."""
 
     capture_id: str
     append: Append
     position: Position
     ordinal: int | None
 
-    def row(self) -> CaptureRow:
-        """For the database."""
-        return capture_row(self.position, self.append.state, self.append.touched_at)
+    def row(self) -> SavedCapture:
+        """Make the row for `SAVE_CAPTURE`."""
+        return saved_capture(self.position, self.append.state, self.append.touched_at)
 
-    def head(self, known: Mapping[str, Head]) -> Head:
-        """For the witness, which has `known` before."""
+    def witnessed(self, known: Mapping[str, WitnessedPosition]) -> WitnessedPosition:
+        """Make the entry for the witness, which has `known` before."""
         before = known.get(self.capture_id)
         ordinal = (before.ordinal if before else 0) if self.ordinal is None else self.ordinal
-        return head_of(self.append.state, self.position, ordinal, self.append.touched_at)
+        return witnessed_position(self.append.state, self.position, ordinal, self.append.touched_at)
 
 
 class SealedGroup(NamedTuple):
-    """What is to be written: blocks of events, each capture once. ``reached``: the position after each append."""
+    """A group ready to be written: blocks of events, each capture once. ``reached``: the position after each append."""
 
     blocks: list[Block]
     saves: list[Save]
@@ -49,7 +49,7 @@ class SealedGroup(NamedTuple):
 
 
 def seal(group: Sequence[Addition], position_of: Callable[[str], Position], last_ordinal: int) -> SealedGroup:
-    """Give the events of `group` their numbers and digests, behind `last_ordinal` and where each capture stands."""
+    """Give the events of `group` their numbers and digests, behind `last_ordinal` and the position of each capture."""
     sealed: list[SealedEvent] = []
     saves: dict[str, Save] = {}
     reached = []
@@ -65,7 +65,7 @@ def seal(group: Sequence[Addition], position_of: Callable[[str], Position], last
 
 
 def _seal(capture_id: str, before: Position, append: Append, sealed: list[SealedEvent]) -> Position:
-    """Seal the events of `append`, add them to `sealed`, and tell how far the capture has come with them."""
+    """Seal the events of `append`, add them to `sealed`, and return the position of the capture after them."""
     seq, head = before.last_seq, before.head
     salts = secrets.token_bytes(chain.SALT_BYTES * len(append.events))  # in one call, which costs as much as one salt
     for number, event in enumerate(append.events):
@@ -74,5 +74,4 @@ def _seal(capture_id: str, before: Position, append: Append, sealed: list[Sealed
         one = chain.seal(capture_id, seq, head, event, salt)
         head = one.digest
         sealed.append(one)
-    page_load = append.page_load or before.page_load
-    return Position(seq, head, page_load, append.page_seq if append.page_load else before.page_seq)
+    return Position(seq, head)

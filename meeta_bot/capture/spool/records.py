@@ -1,4 +1,4 @@
-"""What is put into a spool and what comes out of it."""
+"""Values that go into a spool and come out of it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from meeta_bot.events import Event, SealedEvent, chain
 
 
 class Position(msgspec.Struct, frozen=True):
-    """How far a capture has come: its last number and digest, and what its page has been acknowledged."""
+    """The last number and the head digest of a capture."""
 
     last_seq: int = 0
     head: bytes = chain.GENESIS
-    page_load: str | None = None
-    page_seq: int = 0
 
 
 class Append(msgspec.Struct, frozen=True):
-    """What one transaction adds to a capture. ``touched_at``: wall clock in ms until when all that was seen is on disk.
+    """The addition of one transaction to a capture. ``touched_at``: wall clock in ms until when all seen is on disk.
 
     ``urgent`` are a capture's last words, its gap and its end: they may use the reserve of a spool that is full.
     """
@@ -26,13 +24,11 @@ class Append(msgspec.Struct, frozen=True):
     state: State
     events: list[Event]
     touched_at: int
-    page_load: str | None = None
-    page_seq: int = 0
     urgent: bool = False
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """What a capture has lost in the spool after it was acknowledged.
+    """The loss of a capture in the spool, after it was acknowledged.
 
     ``missed``: events that are gone; where the evidence says "at most", some of them may have been delivered before.
     0: nothing is missing, but something is not as it was written (an event, or what was known of the capture).
@@ -57,7 +53,7 @@ class OpenCapture(msgspec.Struct, frozen=True):
 
 
 class Spooled(msgspec.Struct, frozen=True):
-    """A sealed event and its place in the spool."""
+    """A sealed event and its ordinal in the spool."""
 
     ordinal: int
     event: SealedEvent

@@ -1,4 +1,4 @@
-"""Room on the disk: what is kept free for last words, and whether an error means that the disk is full."""
+"""Room on the disk: the reserve for last words, and the proof that the disk is full."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import secrets
 from pathlib import Path
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # no room, no more for this user, none in this file
-_PROBE_BYTES = 65_536  # what a transaction writes at least, with its pages of index
+_PROBE_BYTES = 65_536  # what a transaction writes at least, with the index
 
 
 class Reserve:
     """A file that takes room until it is needed. It is made of allocated blocks, not of a hole."""
 
     def __init__(self, path: Path, size: int) -> None:
-        """Make it, `size` bytes large, if there is room."""
+        """Make the file, `size` bytes large, if there is room."""
         self._path = path
         self._size = size
         self.is_released = False
@@ -31,7 +31,7 @@ class Reserve:
         return False
 
     def restore(self) -> bool:
-        """Take the room again if there is twice as much, so that it does not come and go; whether it is there."""
+        """Take the room again if there is twice as much, so that it does not come and go; True when it is there."""
         if self.is_released and free_bytes(self._path.parent) >= 2 * self._size:
             self.is_released = not self._make()
         return not self.is_released
@@ -55,7 +55,7 @@ class Reserve:
 
 
 def free_bytes(directory: Path) -> int:
-    """Bytes that this user may still write where `directory` is; 0 when nobody can tell."""
+    """Return the bytes that this user may still write where `directory` is; 0 when nobody can tell."""
     try:
         found = os.statvfs(directory)
     except OSError:
@@ -64,10 +64,9 @@ def free_bytes(directory: Path) -> int:
 
 
 def is_out_of_room(directory: Path, offset: int) -> bool:
-    """Whether a file in `directory` can't grow beyond `offset` bytes for want of room.
+    """Find out by a trial whether a file in `directory` can't grow beyond `offset` bytes for want of room.
 
-    SQLite tells only that writing failed. So this is a trial: a few blocks are allocated there, in a file that is
-    removed at once.
+    SQLite tells only that writing failed. So a few blocks are allocated there, in a file that is removed at once.
     """
     path = directory / f"probe-{secrets.token_hex(4)}"
     try:

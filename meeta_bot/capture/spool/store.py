@@ -1,7 +1,7 @@
 """All of a spool that lies on disk, as one thread works on it: nothing here waits for anybody but the disk.
 
-A file that was damaged, deleted or replaced while it was open is made again from what can still be read of it
-(`repair.remake`), and what can't is told as damage. So is what the witness knows and the database doesn't
+A file that was damaged, deleted or replaced while it was open is rebuilt from what can still be read of it
+(`repair.rebuild`), and what can't is recorded as damage. So is what the witness knows and the file doesn't
 (`repair.recovery`).
 """
 
@@ -13,52 +13,35 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from meeta_bot.capture.spool.batch import read_page
-from meeta_bot.capture.spool.directory import Place
+from meeta_bot.capture.spool.batch import read_batch
+from meeta_bot.capture.spool.directory import SpoolDirectory
+from meeta_bot.capture.spool.failures import code_of, is_damaged, spool_error, spool_errors, spool_full
 from meeta_bot.capture.spool.file import (
-    INSERT_BLOCK,
-    NAME,
-    PAGE_BYTES,
-    SAVE_CAPTURE,
-    SELECT_BLOCKS,
-    WAL_PAGES,
-    Block,
-    BlockDamaged,
-    BlockRow,
-    CaptureRow,
-    blocks,
-    bound,
     capture_of,
     captures,
-    code_of,
-    is_damaged,
     missing_ordinals,
-    open_database,
-    open_raw,
+    open_file,
+    open_unchecked,
     ordinals,
-    spool_error,
-    spool_full,
+    refuse_other_formats,
     transaction,
-    used_bytes,
     waiting_of,
 )
+from meeta_bot.capture.spool.format import NAME, SAVE_CAPTURE, Block, SavedCapture
 from meeta_bot.capture.spool.group import Addition, seal
 from meeta_bot.capture.spool.records import Damage, OpenCapture, Position, Spooled
 from meeta_bot.capture.spool.repair import damage as spool_damage
 from meeta_bot.capture.spool.repair import inspection, recovery
-from meeta_bot.capture.spool.repair.damage import Loss, Untold
+from meeta_bot.capture.spool.repair.damage import DamagedRange, UnreportedDamage
 from meeta_bot.capture.spool.repair.inspection import Standing
-from meeta_bot.capture.spool.repair.recovery import Recovered
-from meeta_bot.capture.spool.repair.remake import remake
-from meeta_bot.capture.spool.reserve import Reserve, free_bytes
-from meeta_bot.capture.spool.witness import Heads
+from meeta_bot.capture.spool.repair.rebuild import rebuild
+from meeta_bot.capture.spool.repair.recovery import RecoveredCapture
+from meeta_bot.capture.spool.room import Room
+from meeta_bot.capture.spool.witness import Witness
+from meeta_bot.capture.spool.writing import cut_first_block, delete_blocks, write_group
 from meeta_bot.errors import SpoolFull
 from meeta_bot.logs import get_logger
 from meeta_bot.settings import Settings
-
-NEARLY_FULL = 0.9  # of the bound: the rest is for what can't be left out
-NEARLY_FULL_DISK = WAL_PAGES * PAGE_BYTES  # bytes free on the disk: SQLite's log alone may grow by so much
-LOOK_AT_SIZE_BYTES = 2**18  # appended until the size is looked at again, which costs as much as a small append
 
 _T = TypeVar("_T")
 _log = get_logger("spool")
@@ -68,38 +51,38 @@ class Store:
     """The files of one spool directory, owned until `close`."""
 
     def __init__(self, directory: Path, settings: Settings) -> None:
-        """Open or create them.
+        """Open or create the files.
 
         :raises SpoolBusy: another process owns them.
-        :raises SpoolError: they can't be written, or are of a newer version.
+        :raises SpoolError: they can't be written, or have another format.
         """
         self.directory = directory
         self._settings = settings
-        self.first = self.last_ordinal = 0
+        self.deleted_ordinal = 0  # up to it, nothing is there any more
+        self.last_ordinal = 0
         self._missing: list[tuple[int, int]] = []  # ordinals that have no row any more; nearly always none
-        self._untold = Untold()
+        self._unreported = UnreportedDamage()
         self.lost: dict[str, int] = {}  # events that were found missing, by capture
-        self.is_nearly_full = False
         self._positions: dict[str, Position] = {}
-        self._since_look = 0
         self._was_checked = False
-        self._place = Place(directory)
-        try:
-            self._reserve = self._make_reserve()
-            self._heads = self._open_heads()
-            try:
-                self._open()
-            except BaseException:
-                self._heads.close()
-                raise
-        except BaseException as error:
-            self._place.close()
-            if isinstance(error, sqlite3.Error | OSError):
-                raise spool_error(error, directory) from error
-            raise
+        with spool_errors(directory), contextlib.ExitStack() as undo:
+            self._owned = SpoolDirectory(directory)
+            undo.callback(self._owned.close)
+            refuse_other_formats(directory / NAME)
+            self._room = Room(directory, settings)
+            undo.callback(self._room.reserve.remove)
+            self._witness = self._open_witness()
+            undo.callback(self._witness.close)
+            self._open()
+            undo.pop_all()
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """True while little room is left, by the bound or on the disk."""
+        return self._room.is_nearly_full
 
     def waiting_behind(self, ordinal: int) -> int:
-        """How many events are there behind `ordinal`, those not counted that are known to be lost."""
+        """Count the events behind `ordinal`, without those that are known to be lost."""
         lost = sum(max(0, last - max(first - 1, ordinal)) for first, last in self._missing)
         return self.last_ordinal - ordinal - lost
 
@@ -114,209 +97,179 @@ class Store:
         :raises SpoolFull: nothing of it is stored.
         :raises SpoolError: nothing of it is stored.
         """
-        self._stay_there()
+        self._keep_files()
         if not urgent:
-            if not self._reserve.restore():
-                self.is_nearly_full = True
+            if not self._room.reserve.restore():
+                self._room.is_nearly_full = True
                 raise spool_full(self.directory)  # what is left of the disk is for last words
             return self._guarded(lambda: self._commit(group, passed))
-        reserve = self._settings.spool_reserve_bytes
-        bound(self._database, self._settings.spool_max_bytes + reserve)
+        self._room.bound(self._connection, for_last_words=True)
         try:
             try:
                 return self._guarded(lambda: self._commit(group, passed))
             except SpoolFull:
-                if not self._reserve.release():
+                if not self._room.reserve.release():
                     raise
                 _log.warning("the disk is full, last words take the reserve", spool=str(self.directory))
                 return self._guarded(lambda: self._commit(group, passed))
         finally:
-            bound(self._database, self._settings.spool_max_bytes)
+            self._room.bound(self._connection, for_last_words=False)
 
     def read(self, limit: int, after: int) -> tuple[list[Spooled], int]:
-        """The oldest events behind ordinal `after`, at most `limit`; if there are none, up to where there are none."""
+        """Read the oldest events behind ordinal `after`, at most `limit`.
+
+        :returns: with them, the ordinal up to which none follow if there are none.
+        """
         return self._guarded(lambda: self._read(limit, after))
 
     def forget(self, ordinal: int) -> None:
         """Delete the events up to `ordinal`, without flushing."""
-        self._stay_there()
+        self._keep_files()
         self._guarded(lambda: self._forget(ordinal))
 
     def open_captures(self) -> list[OpenCapture]:
-        """The captures without an end; before the first answer, all that was there on opening is checked."""
+        """Return the captures that have no end yet; the first call checks all that was there on opening."""
         if not self._was_checked:
             self._guarded(self._check)
             self._was_checked = True
         return self._guarded(self._open_captures)
 
     def take_damage(self, capture_id: str) -> tuple[Damage, int] | None:
-        """What a capture was not told yet, once; with it up to which row of ``damage`` that is. From any thread."""
-        return self._untold.take(capture_id)
+        """Take the damage that a capture was not told yet, once. From any thread.
+
+        :returns: with it, the row of ``damage`` up to which it goes; None when there is none.
+        """
+        return self._unreported.take(capture_id)
 
     def waiting_of(self) -> dict[str, int]:
-        """Events in the spool by capture."""
-        return self._guarded(lambda: waiting_of(self._database, self.first))
+        """Count the events in the spool by capture."""
+        return self._guarded(lambda: waiting_of(self._connection, self.deleted_ordinal))
 
     def close(self, passed: int) -> None:
-        """Forget what is passed, and let go of everything."""
+        """Forget the events up to `passed`, and let go of everything."""
         try:
-            try:
-                self._stay_there(at_once=True)
-                if passed > self.first:
-                    self.forget(passed)
-                self._guarded(self._cut_block)
-            finally:
-                self._database.close()
-            self._heads.forget_ended()  # the log has been written back: no tail of it can be lost any more
-        except (sqlite3.Error, OSError) as error:
-            raise spool_error(error, self.directory) from error
+            with spool_errors(self.directory):
+                try:
+                    self._keep_files(at_once=True)
+                    if passed > self.deleted_ordinal:
+                        self.forget(passed)
+                    self._guarded(lambda: cut_first_block(self._connection, self.deleted_ordinal))
+                finally:
+                    self._connection.close()
+                self._witness.forget_ended()  # the log has been written back: no tail of it can be lost any more
         finally:
-            self._heads.close()
-            self._reserve.remove()
-            self._place.close()
+            self._witness.close()
+            self._room.reserve.remove()
+            self._owned.close()
 
     def _commit(self, group: Sequence[Addition], passed: int) -> tuple[list[Position], list[Block]]:
         sealed = seal(group, self._position, self.last_ordinal)
-        if passed > self.first:
-            self._heads.note_passed(passed)
-        with transaction(self._database):
-            if passed > self.first:  # first, so that a full spool has room
-                self._delete(passed)
-            self._database.executemany(INSERT_BLOCK, [block.row() for block in sealed.blocks])
-            self._database.executemany(SAVE_CAPTURE, [save.row() for save in sealed.saves])
-            for capture_id, _, told in group:
-                if told is not None:
-                    spool_damage.mark_told(self._database, capture_id, told)
-        self.first = max(self.first, passed)
+        if passed > self.deleted_ordinal:
+            self._witness.note_passed(passed)
+        with transaction(self._connection):
+            if passed > self.deleted_ordinal:  # first, so that a full spool has room
+                delete_blocks(self._connection, passed)
+            write_group(self._connection, group, sealed)
+        self.deleted_ordinal = max(self.deleted_ordinal, passed)
         self.last_ordinal = sealed.last_ordinal
-        self._heads.note(save.head(self._heads.known) for save in sealed.saves)
+        self._witness.note(save.witnessed(self._witness.known) for save in sealed.saves)
         for save in sealed.saves:
             self._positions[save.capture_id] = save.position
         for capture_id in {key for key, append, _ in group if append.state.ended}:
             del self._positions[capture_id]
-        self._look_at_size(sum(len(block.packed) for block in sealed.blocks))
+        self._room.check(self._connection, sum(len(block.packed) for block in sealed.blocks))
         return sealed.reached, sealed.blocks
 
     def _position(self, capture_id: str) -> Position:
-        """Where a capture stands."""
-        return self._positions.get(capture_id) or self._stored_position(capture_id)
+        """Return the position of a capture."""
+        return self._positions.get(capture_id) or self._saved_position(capture_id)
 
-    def _stored_position(self, capture_id: str) -> Position:
-        """Where a capture stands that this process has not written to yet."""
-        row = capture_of(self._database, capture_id)
+    def _saved_position(self, capture_id: str) -> Position:
+        """Return the position of a capture that this process has not written to yet."""
+        row = capture_of(self._connection, capture_id)
         if row is not None and row.decoded() is None:
             row = self._mended(row)
         return Position() if row is None else row.position
 
     def _read(self, limit: int, after: int) -> tuple[list[Spooled], int]:
-        page = read_page(self._database, limit, max(after, self.first), self._settings.spool_read_bytes)
-        for row, why in page.damaged:
-            self._note(inspection.set_aside(self._database, self.directory, row, why, self._standing()))
-        if page.has_hole or (page.is_last and page.reached < self.last_ordinal):
-            self._look_for_holes()
-        return page.found, self.last_ordinal
+        start = max(after, self.deleted_ordinal)
+        batch = read_batch(self._connection, limit, start, self._settings.spool_read_bytes)
+        for row, why in batch.damaged:
+            self._note(inspection.set_aside(self._connection, self.directory, row, why, self._standing()))
+        if batch.has_hole or (batch.is_last and batch.reached < self.last_ordinal):
+            self._record_holes()
+        return batch.events, self.last_ordinal
 
-    def _look_for_holes(self) -> None:
-        """Rows are gone; tell it, unless that was done when they went."""
-        losses = inspection.holes(self._database, self._standing(), inspection.VANISHED)
-        with transaction(self._database):
-            new = spool_damage.record(self._database, losses)
+    def _record_holes(self) -> None:
+        """Record the rows that are gone, unless that was done when they went."""
+        ranges = inspection.holes(self._connection, self._standing(), inspection.VANISHED)
+        with transaction(self._connection):
+            new = spool_damage.record(self._connection, ranges)
         self._note(new)
 
     def _forget(self, ordinal: int) -> None:
-        self._heads.note_passed(min(ordinal, self.last_ordinal))
-        self._database.execute("PRAGMA synchronous = NORMAL")  # no flush: see promise 3
+        ordinal = min(ordinal, self.last_ordinal)
+        self._witness.note_passed(ordinal)
+        self._connection.execute("PRAGMA synchronous = NORMAL")  # no flush: see promise 3
         try:
-            with transaction(self._database):
-                self._delete(ordinal)
+            with transaction(self._connection):
+                delete_blocks(self._connection, ordinal)
         finally:
-            self._database.execute("PRAGMA synchronous = FULL")
-        self.first = max(self.first, min(ordinal, self.last_ordinal))
-        self._look_at_size(LOOK_AT_SIZE_BYTES)
-
-    def _delete(self, ordinal: int) -> None:
-        """Delete the blocks up to `ordinal`; one that it lies in stays on disk as it is."""
-        self._database.execute("DELETE FROM events WHERE ordinal <= ?", (ordinal,))
-        self._database.execute("DELETE FROM captures WHERE ended = 1 AND NOT EXISTS (SELECT 1 FROM events LIMIT 1)")
-        spool_damage.forget(self._database)
-
-    def _cut_block(self) -> None:
-        """Delete what is forgotten of the first block, so that it does not come back when the spool is opened again."""
-        values = self._database.execute(f"{SELECT_BLOCKS} ORDER BY ordinal LIMIT 1").fetchone()
-        if values is None:
-            return
-        row = BlockRow(*values)
-        with contextlib.suppress(BlockDamaged):  # it stays as it is, for the next that opens the spool
-            events = row.events()
-            remaining = row.ordinal - self.first
-            if 0 < remaining < row.size:
-                (rest,) = blocks(events[-remaining:], self.first)
-                self._database.execute(f"REPLACE {INSERT_BLOCK.removeprefix('INSERT ')}", rest.row())
-
-    def _look_at_size(self, appended: int) -> None:
-        """Find out whether there is little room left, if that may have changed."""
-        self._since_look += appended
-        most = self._settings.spool_max_bytes
-        if not self.is_nearly_full and self._since_look < min(LOOK_AT_SIZE_BYTES, most // 100):
-            return
-        self._since_look = 0
-        free = free_bytes(self.directory)
-        self.is_nearly_full = used_bytes(self._database) > NEARLY_FULL * most or free < NEARLY_FULL_DISK
+            self._connection.execute("PRAGMA synchronous = FULL")
+        self.deleted_ordinal = max(self.deleted_ordinal, ordinal)
+        self._room.check(self._connection)
 
     # --- captures -------------------------------------------------------------------------------------------------
 
     def _open_captures(self) -> list[OpenCapture]:
         found = []
-        for stored in captures(self._database):
-            row = self._mended(stored) if stored.decoded() is None else stored
+        for saved in captures(self._connection):
+            row = self._mended(saved) if saved.decoded() is None else saved
             state = None if row is None else row.decoded()
             if row is not None and state is not None and not row.ended:
                 self._positions.setdefault(row.capture_id, row.position)
                 found.append(OpenCapture(state, row.position, row.touched_at))
         return found
 
-    def _mended(self, row: CaptureRow) -> CaptureRow | None:
-        """What is put in place of a capture's row that is damaged; None when nothing is known of such a capture."""
-        mended = recovery.mended(self._database, self._heads, row)
+    def _mended(self, row: SavedCapture) -> SavedCapture | None:
+        """Replace a capture's row that is damaged; None when nothing is known of such a capture."""
+        mended = recovery.mended(self._connection, self._witness, row)
         return None if mended is None else self._save(mended)
 
-    def _save(self, recovered: Recovered) -> CaptureRow:
-        with transaction(self._database):
-            self._database.execute(SAVE_CAPTURE, recovered.row)
-            new = spool_damage.record(self._database, recovered.losses)
+    def _save(self, recovered: RecoveredCapture) -> SavedCapture:
+        with transaction(self._connection):
+            self._connection.execute(SAVE_CAPTURE, recovered.row)
+            new = spool_damage.record(self._connection, recovered.ranges)
         self._note(new)
         return recovered.row
 
     def _check(self) -> None:
-        found = inspection.check(self._database, self.directory, self._opened_at, self._standing())
-        self._note(found)
+        last = self._last_ordinal_on_opening
+        self._note(inspection.check(self._connection, self.directory, last, self._standing()))
 
     def _standing(self) -> Standing:
-        passed = self._heads.passed
-        undelivered = {head.capture_id: head.last_seq for head in self._heads.known.values() if head.ordinal > passed}
+        passed = self._witness.passed
+        undelivered = {one.capture_id: one.last_seq for one in self._witness.known.values() if one.ordinal > passed}
         return Standing(passed, self.last_ordinal, undelivered)
 
-    def _note(self, losses: Iterable[Loss]) -> None:
-        """Count what was found missing, and see what open captures are to be told."""
-        for loss in losses:
-            self.lost[loss.capture_id] = self.lost.get(loss.capture_id, 0) + loss.missed
-        self._missing = missing_ordinals(self._database, self.first, self.last_ordinal)
-        self._untold.look(self._database)
+    def _note(self, ranges: Iterable[DamagedRange]) -> None:
+        """Count what was found missing, and load what is to be reported to open captures."""
+        for damaged in ranges:
+            self.lost[damaged.capture_id] = self.lost.get(damaged.capture_id, 0) + damaged.missed
+        self._missing = missing_ordinals(self._connection, self.deleted_ordinal, self.last_ordinal)
+        self._unreported.load(self._connection)
 
     # --- opening --------------------------------------------------------------------------------------------------
 
-    def _open_heads(self) -> Heads:
-        return Heads(self.directory / "heads")
-
-    def _make_reserve(self) -> Reserve:
-        return Reserve(self.directory / "reserve", self._settings.spool_reserve_bytes)
+    def _open_witness(self) -> Witness:
+        return Witness(self.directory / "heads")
 
     def _open(self) -> None:
         try:
-            self._database = self._connect()
+            self._connection = self._connect()
         except sqlite3.Error as error:
             problem = _problem_of_file(error)
-            self._database = open_raw(self.directory / NAME)
+            self._connection = open_unchecked(self.directory / NAME)
         else:
             try:
                 self._settle()
@@ -324,95 +277,89 @@ class Store:
                 problem = _problem_of_file(error)
             else:
                 return
-        self._make_again(problem)
+        self._rebuild(problem)
 
     def _connect(self) -> sqlite3.Connection:
-        path, most = self.directory / NAME, self._settings.spool_max_bytes
+        path = self.directory / NAME
         try:
-            return open_database(path, most)
+            return open_file(path, self._room.max_bytes)
         except sqlite3.Error as error:
-            full = isinstance(spool_error(error, self.directory), SpoolFull)
-            if not full or not self._reserve.release():
+            is_full = isinstance(spool_error(error, self.directory), SpoolFull)
+            if not is_full or not self._room.reserve.release():
                 raise
-            return open_database(path, most)  # so that what is in it can be delivered
+            return open_file(path, self._room.max_bytes)  # so that what is in it can be delivered
 
     def _settle(self) -> None:
-        """Compare a database that was just opened with the witness, and remember which file it is."""
-        self._place.note_files()
-        first, last = ordinals(self._database)
-        if not self._heads.knows_passed:
-            self._heads.note_passed(first)
-        behind = recovery.behind(self._database, self._heads)
+        """Compare a file that was just opened with the witness, and remember which file it is."""
+        self._owned.note_files()
+        deleted, last = ordinals(self._connection)
+        if not self._witness.knows_passed:
+            self._witness.note_passed(deleted)
+        behind = recovery.behind(self._connection, self._witness)
         if behind:
             self._keep_log()
-        for head in behind:
-            self._save(recovery.put_forward(self._database, self._heads, head))
-        # No ordinal is given twice, so that places in a lost tail mean nothing else.
-        self.last_ordinal = max(self.last_ordinal, last, self._heads.last_ordinal)
-        is_empty = self._database.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None
-        self.first = self.last_ordinal if is_empty else max(self.first, first)
-        self._opened_at = self.last_ordinal
-        self._missing = missing_ordinals(self._database, self.first, self.last_ordinal)
-        recovery.refresh(self._database, self._heads)
-        for capture_id, damage in self._untold.look(self._database).items():
+        for known in behind:
+            self._save(recovery.put_forward(self._connection, self._witness, known))
+        # No ordinal is given twice, so that ordinals in a lost tail mean nothing else.
+        self.last_ordinal = max(self.last_ordinal, last, self._witness.last_ordinal)
+        is_empty = self._connection.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None
+        self.deleted_ordinal = self.last_ordinal if is_empty else max(self.deleted_ordinal, deleted)
+        self._last_ordinal_on_opening = self.last_ordinal
+        self._missing = missing_ordinals(self._connection, self.deleted_ordinal, self.last_ordinal)
+        recovery.refresh(self._connection, self._witness)
+        for capture_id, damage in self._unreported.load(self._connection).items():
             self.lost.setdefault(capture_id, damage.missed)
-        self._look_at_size(LOOK_AT_SIZE_BYTES)
+        self._room.check(self._connection)
 
     def _keep_log(self) -> None:
         """Keep SQLite's log as it was found, before anything is written over what it no longer reads of it."""
         log = self.directory / f"{NAME}-wal"
         with contextlib.suppress(OSError):
             if log.stat().st_size <= inspection.DAMAGED_BYTES:
-                inspection.keep(self.directory, f"damaged-{self._heads.last_ordinal}-log", log.read_bytes())
+                inspection.keep(self.directory, f"damaged-{self._witness.last_ordinal}-log", log.read_bytes())
 
     # --- keeping the files ----------------------------------------------------------------------------------------
 
     def _guarded(self, work: Callable[[], _T]) -> _T:
-        """Do `work`; a file that proves to be damaged is made again first, once."""
+        """Run `work`; a file that proves to be damaged is rebuilt first, once."""
         try:
             return work()
         except sqlite3.Error as error:
             if not is_damaged(error):
                 found = spool_error(error, self.directory)
-                self.is_nearly_full |= isinstance(found, SpoolFull)
+                self._room.is_nearly_full |= isinstance(found, SpoolFull)
                 raise found from error
             problem = error
-        try:
-            self._make_again(str(problem))
+        with spool_errors(self.directory):
+            self._rebuild(str(problem))
             return work()
-        except (sqlite3.Error, OSError) as error:
-            raise spool_error(error, self.directory) from error
 
-    def _stay_there(self, *, at_once: bool = False) -> None:
+    def _keep_files(self, *, at_once: bool = False) -> None:
         """Write to no file that has been deleted: it would vanish with this process, and nobody would know."""
-        if self._place.has_files(at_once=at_once):
+        if self._owned.has_files(at_once=at_once):
             return
-        try:
-            self._place.take_again()
-            known = self._heads
-            known.close()
-            self._heads = self._open_heads()
-            self._heads.note(known.known.values())
-            self._heads.note_passed(known.passed)
-            self._reserve.remove()
-            self._reserve = self._make_reserve()
-            self._make_again("it was deleted or replaced while it was in use")
-        except (sqlite3.Error, OSError) as error:
-            raise spool_error(error, self.directory) from error
+        with spool_errors(self.directory):
+            self._owned.take_again()
+            before = self._witness
+            before.close()
+            self._witness = self._open_witness()
+            self._witness.note(before.known.values())
+            self._witness.note_passed(before.passed)
+            self._room.renew_reserve()
+            self._rebuild("it was deleted or replaced while it was in use")
 
-    def _make_again(self, why: str) -> None:
-        """Go on with a file that is made anew from what can be read of the open one."""
-        _log.error("the spool's file is made again", spool=str(self.directory), problem=why)
-        most = self._settings.spool_max_bytes + self._settings.spool_reserve_bytes
-        copied = remake(self._database, self.directory, most)
-        self._database = self._connect()
+    def _rebuild(self, why: str) -> None:
+        """Go on with a file that is rebuilt from what can be read of the open one."""
+        _log.error("the spool's file is rebuilt", spool=str(self.directory), problem=why)
+        copied = rebuild(self._connection, self.directory, self._room.max_bytes_of_last_words)
+        self._connection = self._connect()
         self._settle()
-        self._look_for_holes()
-        _log.warning("the spool's file was made again", spool=str(self.directory), events=copied)
+        self._record_holes()
+        _log.warning("the spool's file was rebuilt", spool=str(self.directory), events=copied)
 
 
 def _problem_of_file(error: sqlite3.Error) -> str:
-    """What is wrong with a file that can only be made again; any other error is raised."""
+    """Describe the problem of a file that can only be rebuilt; any other error is raised."""
     # A file that has lost its tables is damaged as well, whatever SQLite thinks of it.
     if not is_damaged(error) and code_of(error) != sqlite3.SQLITE_ERROR:
         raise error

@@ -1,4 +1,4 @@
-"""What is wrong in a spool: blocks that can't be read, numbers that are missing, chains that are broken.
+"""Inspection of a spool: blocks that can't be read, numbers that are missing, chains that are broken.
 
 A damaged block is set aside, into a file, so that what is behind it goes on.
 """
@@ -12,16 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from meeta_bot.capture.spool.file import (
-    BlockDamaged,
-    BlockRow,
-    Contents,
-    block_at,
-    captures,
-    missing_ordinals,
-    transaction,
-)
-from meeta_bot.capture.spool.repair.damage import Loss, record
+from meeta_bot.capture.spool.file import block_at, captures, missing_ordinals, transaction
+from meeta_bot.capture.spool.format import BlockDamaged, BlockRow, Contents
+from meeta_bot.capture.spool.repair.damage import DamagedRange, record
 from meeta_bot.events import SealedEvent, chain
 from meeta_bot.logs import get_logger
 
@@ -35,7 +28,7 @@ _log = get_logger("spool")
 
 
 class Standing(NamedTuple):
-    """What is known of a spool beside its database: up to which ordinal all is delivered, and the last that was given.
+    """The knowledge about a spool beside its file: ``passed``, the ordinal up to which all is delivered, and the last.
 
     ``undelivered``: last numbers of the captures whose last event is not delivered, so that it should be there.
     """
@@ -48,40 +41,49 @@ class Standing(NamedTuple):
 # --- blocks that can't be read ------------------------------------------------------------------------------------
 
 
-def set_aside(database: sqlite3.Connection, directory: Path, row: BlockRow, why: str, standing: Standing) -> list[Loss]:
-    """Put a damaged block out of the way, into a file, and write down what is missing with it.
+def set_aside(
+    connection: sqlite3.Connection, directory: Path, row: BlockRow, why: str, standing: Standing
+) -> list[DamagedRange]:
+    """Put a damaged block out of the way, into a file, and record the numbers that are missing with it.
 
-    :returns: what is missing and was not known to be.
+    :returns: those that were not known to be missing.
     """
     kept = keep(directory, f"damaged-{row.ordinal}", row.sealed) if isinstance(row.sealed, bytes) else None
-    place = f"set aside as {kept}" if kept else "not kept"
+    outcome = f"set aside as {kept}" if kept else "not kept"
     whose = row.whose()
-    _log.error("a block of the spool is damaged", ordinal=row.ordinal, events=row.size, problem=why, place=place)
-    with transaction(database):
-        database.execute("DELETE FROM events WHERE ordinal = ?", (row.ordinal,))
-        evidence = f"a block of the spool was damaged: {why}; {place}"
+    _log.error("a block of the spool is damaged", ordinal=row.ordinal, events=row.size, problem=why, outcome=outcome)
+    with transaction(connection):
+        connection.execute("DELETE FROM events WHERE ordinal = ?", (row.ordinal,))
+        evidence = f"a block of the spool was damaged: {why}; {outcome}"
         if row.ordinal <= standing.passed:
-            losses = []  # it had been delivered, and came back with a lost tail
+            ranges = []  # it had been delivered, and came back with a lost tail
         elif whose is None:
-            losses = holes(database, standing, evidence)
+            ranges = holes(connection, standing, evidence)
         else:
-            losses = [_loss(database, capture_id, first, last, evidence) for capture_id, first, last in whose]
-        return record(database, losses)
+            ranges = [
+                _missing_range(connection, capture_id, first, last, evidence) for capture_id, first, last in whose
+            ]
+        return record(connection, ranges)
 
 
-def _loss(database: sqlite3.Connection, capture_id: str, first: int, last: int, evidence: str) -> Loss:
-    before = last_event(database, capture_id, first)
+def _missing_range(
+    connection: sqlite3.Connection, capture_id: str, first: int, last: int, evidence: str
+) -> DamagedRange:
+    before = last_event(connection, capture_id, first)
     since_at = None if before is None else before[1].occurred_at
-    return Loss(capture_id, first, last, last - first + 1, f"{told_numbers(first, last)}: {evidence}", since_at)
+    return DamagedRange(capture_id, first, last, last - first + 1, f"{numbers_text(first, last)}: {evidence}", since_at)
 
 
-def told_numbers(first: int, last: int) -> str:
-    """Numbers of a capture, in words."""
+def numbers_text(first: int, last: int) -> str:
+    """Write numbers of a capture in words."""
     return f"number {first}" if first == last else f"numbers {first} to {last}"
 
 
 def keep(directory: Path, name: str, content: bytes) -> str | None:
-    """Write what is damaged to a file of that name; None where there is too much of it already, or no room."""
+    """Write damaged content to a file of that name.
+
+    :returns: the name; None where there is too much of it already, or no room.
+    """
     sizes = [file.stat().st_size for file in directory.glob("damaged-[0-9]*")]
     if len(sizes) >= DAMAGED_FILES or sum(sizes) + len(content) > DAMAGED_BYTES:
         return None
@@ -96,43 +98,54 @@ def keep(directory: Path, name: str, content: bytes) -> str | None:
     return name
 
 
-def holes(database: sqlite3.Connection, standing: Standing, evidence: str) -> list[Loss]:
-    """The numbers that are missing between those that are there, and behind them, as far as they aren't known to be.
+def holes(connection: sqlite3.Connection, standing: Standing, evidence: str) -> list[DamagedRange]:
+    """Return the numbers that are missing between those that are there, and behind them, and not known to be missing.
 
     What is missing before the first event of a capture that is there can't be told from what is delivered. How many
     events are missing at all is known by their ordinals, so that it can be told of a single capture.
     """
-    ranges = _ranges(database, standing.passed)
+    there = _ranges(connection, standing.passed)
     known: dict[str, list[tuple[int, int]]] = {}
-    told = 0
-    for capture_id, first, last, missed in database.execute(
+    known_count = 0
+    for capture_id, first, last, missed in connection.execute(
         "SELECT capture_id, first_seq, last_seq, missed FROM damage"
     ):
         known.setdefault(capture_id, []).append((first, last))
-        told += missed
-    lasts: dict[str, int] = dict(database.execute("SELECT capture_id, last_seq FROM captures").fetchall())
+        known_count += missed
+    lasts: dict[str, int] = dict(connection.execute("SELECT capture_id, last_seq FROM captures").fetchall())
     found = []
-    for capture_id in ranges.keys() | standing.undelivered.keys():
-        there = ranges.get(capture_id, [])
+    for capture_id in there.keys() | standing.undelivered.keys():
+        ranges = there.get(capture_id, [])
         last = lasts.get(capture_id, standing.undelivered.get(capture_id, 0))
-        begin = min((first for first, _ in there), default=last)
-        found += [(capture_id, *hole) for hole in _between([*there, *known.get(capture_id, [])], begin, last)]
-    missing = missing_ordinals(database, standing.passed, standing.last_ordinal)
-    unexplained = sum(last - first + 1 for first, last in missing) - told
+        begin = min((first for first, _ in ranges), default=last)
+        found += [(capture_id, *hole) for hole in _between([*ranges, *known.get(capture_id, [])], begin, last)]
+    missing = missing_ordinals(connection, standing.passed, standing.last_ordinal)
+    unexplained = sum(last - first + 1 for first, last in missing) - known_count
     unexplained -= sum(last - first + 1 for _, first, last in found)
+    found += _before_the_first(unexplained, standing, there, found)
+    return [_missing_range(connection, capture_id, first, last, evidence) for capture_id, first, last in found]
+
+
+def _before_the_first(
+    unexplained: int,
+    standing: Standing,
+    there: Mapping[str, list[tuple[int, int]]],
+    found: list[tuple[str, int, int]],
+) -> list[tuple[str, int, int]]:
+    """Return so many `unexplained` numbers before the first that is there, or `found` missing, of a single capture."""
     if unexplained > 0 and len(standing.undelivered) == 1:
         (capture_id,) = standing.undelivered
-        begin = min((first for first, _ in ranges.get(capture_id, [])), default=0)
+        begin = min((first for first, _ in there.get(capture_id, [])), default=0)
         begin = begin or min((first for _, first, _ in found), default=standing.undelivered[capture_id] + 1)
         if begin > 1:
-            found.append((capture_id, max(1, begin - unexplained), begin - 1))
+            return [(capture_id, max(1, begin - unexplained), begin - 1)]
     elif unexplained > 0:
         _log.error("events in the spool are missing, nobody knows of which captures", events=unexplained)
-    return [_loss(database, capture_id, first, last, evidence) for capture_id, first, last in found]
+    return []
 
 
 def _between(ranges: list[tuple[int, int]], begin: int, last: int) -> Iterator[tuple[int, int]]:
-    """What `ranges` leave uncovered of the numbers from `begin` to `last`."""
+    """Yield the ranges that `ranges` leave uncovered of the numbers from `begin` to `last`."""
     reached = begin - 1
     for first, end in sorted(ranges):
         if first > reached + 1 and reached < last:
@@ -143,82 +156,82 @@ def _between(ranges: list[tuple[int, int]], begin: int, last: int) -> Iterator[t
 
 
 def last_event(
-    database: sqlite3.Connection, capture_id: str, before: int | None = None
+    connection: sqlite3.Connection, capture_id: str, before: int | None = None
 ) -> tuple[int, SealedEvent] | None:
-    """The last event of a capture in the spool, with its ordinal; only of those before number `before`."""
-    for ordinal, count, contents in database.execute(_SELECT_CONTENTS_BACKWARDS).fetchall():
-        held = _whose(database, ordinal, count, contents)
+    """Return the last event of a capture in the spool, with its ordinal; only of those before number `before`."""
+    for ordinal, count, contents in connection.execute(_SELECT_CONTENTS_BACKWARDS).fetchall():
+        held = _whose(connection, ordinal, count, contents)
         if any(name == capture_id and (before is None or first < before) for name, first, _ in held):
             with contextlib.suppress(BlockDamaged):
-                events = block_at(database, ordinal).events()
+                events = block_at(connection, ordinal).events()
                 return max(
-                    (ordinal - len(events) + 1 + place, event)
-                    for place, event in enumerate(events)
+                    (ordinal - len(events) + 1 + index, event)
+                    for index, event in enumerate(events)
                     if event.capture_id == capture_id and (before is None or event.seq < before)
                 )
     return None
 
 
-def last_ordinals(database: sqlite3.Connection) -> dict[str, int]:
-    """By capture the last block that holds events of it."""
+def last_ordinals(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return by capture the ordinal of the last block that holds events of it."""
     found: dict[str, int] = {}
-    for ordinal, count, contents in database.execute(_SELECT_CONTENTS_BACKWARDS).fetchall():
-        for capture_id, _, _ in _whose(database, ordinal, count, contents):
+    for ordinal, count, contents in connection.execute(_SELECT_CONTENTS_BACKWARDS).fetchall():
+        for capture_id, _, _ in _whose(connection, ordinal, count, contents):
             found.setdefault(capture_id, ordinal)
     return found
 
 
-def _ranges(database: sqlite3.Connection, passed: int) -> dict[str, list[tuple[int, int]]]:
-    """By capture the numbers of the events that are there; of damaged blocks, those that they should hold."""
+def _ranges(connection: sqlite3.Connection, passed: int) -> dict[str, list[tuple[int, int]]]:
+    """Return by capture the numbers of the events that are there; of damaged blocks, those that they should hold."""
     found: dict[str, list[tuple[int, int]]] = {}
-    rows = database.execute("SELECT ordinal, count, contents FROM events WHERE ordinal > ?", (passed,)).fetchall()
+    rows = connection.execute("SELECT ordinal, count, contents FROM events WHERE ordinal > ?", (passed,)).fetchall()
     for ordinal, count, contents in rows:
-        for capture_id, first, last in _whose(database, ordinal, count, contents):
+        for capture_id, first, last in _whose(connection, ordinal, count, contents):
             found.setdefault(capture_id, []).append((first, last))
     return found
 
 
-def _whose(database: sqlite3.Connection, ordinal: int, count: int, contents: bytes | None) -> Contents:
+def _whose(connection: sqlite3.Connection, ordinal: int, count: int, contents: bytes) -> Contents:
     held = BlockRow(ordinal, b"", count, contents, 0).whose()
     if held is None:
-        held = block_at(database, ordinal).whose()
+        held = block_at(connection, ordinal).whose()
     return held or []
 
 
 # --- chains -------------------------------------------------------------------------------------------------------
 
 
-def check(database: sqlite3.Connection, directory: Path, last_ordinal: int, standing: Standing) -> list[Loss]:
-    """Look through all blocks up to `last_ordinal`: each as it was written, numbers without holes, chains unbroken.
+def check(connection: sqlite3.Connection, directory: Path, last_ordinal: int, standing: Standing) -> list[DamagedRange]:
+    """Check all blocks up to `last_ordinal`: each as it was written, numbers without holes, chains unbroken.
 
     Damaged blocks are set aside. An event in a sound block whose digest does not follow stays where it is and is
     delivered, for the readers of the log to see; it counts as altered, not as missing.
 
-    :returns: what is missing or altered and was not known to be.
+    :returns: the numbers that are missing or altered and were not known to be.
     """
-    found: list[Loss] = []
+    found: list[DamagedRange] = []
     ends: dict[str, SealedEvent] = {}
-    altered: list[Loss] = []
-    numbers = database.execute("SELECT ordinal FROM events WHERE ordinal <= ? ORDER BY ordinal", (last_ordinal,))
+    altered: list[DamagedRange] = []
+    numbers = connection.execute("SELECT ordinal FROM events WHERE ordinal <= ? ORDER BY ordinal", (last_ordinal,))
     for (ordinal,) in numbers.fetchall():
-        row = block_at(database, ordinal)
+        row = block_at(connection, ordinal)
         try:
             events = row.events()
         except BlockDamaged as error:
-            found += set_aside(database, directory, row, str(error), standing)
+            found += set_aside(connection, directory, row, str(error), standing)
             continue
         altered += _altered(events, ends)
-    for capture in captures(database):
+    for capture in captures(connection):
         end = ends.get(capture.capture_id)
         if end is not None and end.seq == capture.last_seq and end.digest != capture.head:
             altered.append(_not_following(capture.capture_id, end.seq, "is not the head of the capture"))
-    with transaction(database):
-        missing = holes(database, standing, VANISHED)
-        return found + record(database, altered + missing)
+    with transaction(connection):
+        missing = holes(connection, standing, VANISHED)
+        return found + record(connection, altered + missing)
 
 
-def _altered(events: list[SealedEvent], ends: dict[str, SealedEvent]) -> Iterator[Loss]:
-    """The events that are not what was sealed; `ends` holds the last one of each capture, and is brought forward."""
+def _altered(events: list[SealedEvent], ends: dict[str, SealedEvent]) -> Iterator[DamagedRange]:
+    """Yield the events that are not what was sealed; `ends`, the last one of each capture, is brought forward."""
     for event in events:
         before = ends.get(event.capture_id)
         ends[event.capture_id] = event
@@ -230,5 +243,5 @@ def _altered(events: list[SealedEvent], ends: dict[str, SealedEvent]) -> Iterato
                 yield _not_following(event.capture_id, event.seq, "does not follow from the one before")
 
 
-def _not_following(capture_id: str, seq: int, how: str) -> Loss:
-    return Loss(capture_id, seq, seq, 0, f"number {seq} {how}: one of the two was altered in the spool")
+def _not_following(capture_id: str, seq: int, how: str) -> DamagedRange:
+    return DamagedRange(capture_id, seq, seq, 0, f"number {seq} {how}: one of the two was altered in the spool")

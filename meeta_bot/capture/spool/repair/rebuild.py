@@ -1,4 +1,4 @@
-"""A spool's file made anew from what can still be read of it, and what lies in its place set aside."""
+"""The rebuild of a spool's file from what can still be read of it; the file in its place is set aside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from meeta_bot.capture.spool.file import (
+from meeta_bot.capture.spool.file import open_file
+from meeta_bot.capture.spool.format import (
     INSERT_BLOCK,
     NAME,
     SAVE_CAPTURE,
@@ -18,30 +19,29 @@ from meeta_bot.capture.spool.file import (
     SELECT_DAMAGE,
     BlockDamaged,
     BlockRow,
-    open_database,
 )
 
-DAMAGED_DATABASES = 3  # whole files that are set aside, each up to spool_max_bytes large
+DAMAGED_WHOLE_FILES = 3  # whole files that are set aside, each up to spool_max_bytes large
 _INSERT_NEW_BLOCK = INSERT_BLOCK.replace("INSERT", "INSERT OR IGNORE", 1)
 _UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter when SQLite quotes what it does not understand
 DAMAGED_BLOCKS = 100  # that are copied; more of them would show nothing new
-_LARGEST_ORDINAL = 2**60  # none is given that is larger; it bounds the search behind damaged pages
+_LARGEST_ORDINAL = 2**60  # none is given that is larger; it bounds the search behind damaged parts
 
 
-def remake(old: sqlite3.Connection, directory: Path, max_bytes: int) -> int:
+def rebuild(old: sqlite3.Connection, directory: Path, max_bytes: int) -> int:
     """Put a new file in the place of the spool's in `directory`, with all that can be read of the open `old`.
 
     `old` is closed then. What lies in its place, which may be another file, is kept beside it.
 
-    :param max_bytes: how large the new file may grow.
-    :returns: how many events were copied.
+    :param max_bytes: bound of the new file.
+    :returns: the number of events that were copied.
     :raises sqlite3.Error: the new file can't be written; the old one is still open and in its place.
     :raises OSError: likewise, or files can't be moved.
     """
     path, fresh = directory / NAME, directory / f"{NAME}.new"
     for ending in ("", "-wal", "-shm"):
         fresh.with_name(fresh.name + ending).unlink(missing_ok=True)
-    new = open_database(fresh, max_bytes)
+    new = open_file(fresh, max_bytes)
     try:
         copied = _salvage(old, new)
     finally:
@@ -58,7 +58,7 @@ def remake(old: sqlite3.Connection, directory: Path, max_bytes: int) -> int:
 def _set_aside(path: Path) -> None:
     """Keep the file that lies where the spool's is to be; its log goes, so that no other file is taken for its."""
     log = path.with_name(f"{NAME}-wal")
-    for number in range(1, DAMAGED_DATABASES + 1):
+    for number in range(1, DAMAGED_WHOLE_FILES + 1):
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             os.link(path, path.with_name(f"damaged-file-{number}"))
             with contextlib.suppress(OSError):
@@ -80,18 +80,20 @@ def _flush(path: Path) -> None:
 
 
 def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
-    """Copy into the empty spool `new` all that can be read of `old`; damaged pages are stepped over.
+    """Copy into the empty spool `new` all that can be read of `old`; damaged parts are stepped over.
 
     Nothing is flushed, which is left to the caller, who uses `new` only when all of it is there.
 
-    :returns: how many events were copied.
+    :returns: the number of events that were copied.
     :raises sqlite3.Error: `new` can't be written.
     """
     new.execute("PRAGMA synchronous = OFF")
     for values in _readable(old, SELECT_CAPTURES):
-        new.execute(SAVE_CAPTURE, values)
+        with contextlib.suppress(sqlite3.IntegrityError):  # a NULL: the witness knows the capture
+            new.execute(SAVE_CAPTURE, values)
     for values in _readable(old, SELECT_DAMAGE):
-        new.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        with contextlib.suppress(sqlite3.IntegrityError):
+            new.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
     return _copy_blocks(old, new)
 
 
@@ -118,13 +120,13 @@ def _copy_blocks(old: sqlite3.Connection, new: sqlite3.Connection) -> int:
 
 
 def _readable(old: sqlite3.Connection, select: str) -> Iterator[tuple[object, ...]]:
-    """The rows of a small table up to the first that can't be read."""
+    """Yield the rows of a small table up to the first that can't be read."""
     with contextlib.suppress(*_UNREADABLE):
         yield from old.execute(select).fetchall()
 
 
 def _all_blocks(old: sqlite3.Connection) -> Iterator[BlockRow]:
-    """The blocks as they lie in the file, up to the first that can't be read."""
+    """Yield the blocks as they lie in the file, up to the first that can't be read."""
     with contextlib.suppress(*_UNREADABLE):
         for values in old.execute(SELECT_BLOCKS):
             if isinstance(values[2], int):
@@ -132,7 +134,7 @@ def _all_blocks(old: sqlite3.Connection) -> Iterator[BlockRow]:
 
 
 def _findable_blocks(old: sqlite3.Connection) -> Iterator[BlockRow]:
-    """The blocks that are found by their ordinals, those behind damaged pages, too."""
+    """Yield the blocks that are found by their ordinals, those behind damaged parts, too."""
     after = 0
     while after < _LARGEST_ORDINAL:
         try:
@@ -150,7 +152,7 @@ def _findable_blocks(old: sqlite3.Connection) -> Iterator[BlockRow]:
 
 
 def _behind_damage(old: sqlite3.Connection, after: int) -> int:
-    """The first ordinal behind which rows can be found again: in ever larger steps, then by halves."""
+    """Find the first ordinal behind which rows can be found again: in ever larger steps, then by halves."""
 
     def fails(ordinal: int) -> bool:
         try:
