@@ -21,8 +21,9 @@ from meeta_bot.cli.progress import Progress
 from meeta_bot.cli.rooms_file import RoomsFile
 from meeta_bot.database import migrations
 from meeta_bot.database.access import DatabaseAccess
-from meeta_bot.delivery.jsonl import STANDARD_OUTPUT, sink_to
+from meeta_bot.delivery.jsonl import STANDARD_OUTPUT
 from meeta_bot.delivery.postgres import PostgresSink
+from meeta_bot.delivery.registry import json_lines, make
 from meeta_bot.errors import EXIT_EVENTS_REMAIN, CaptureFailed, UsageError
 from meeta_bot.events import ORDERLY_ENDS
 from meeta_bot.settings import Settings, load
@@ -116,7 +117,7 @@ async def _record(
     as_json: bool,
     verbose: bool,
 ) -> int:
-    also = {} if jsonl is None else {"JSON Lines": sink_to(jsonl, settings)}
+    also = {} if jsonl is None else {"JSON Lines": make(json_lines(jsonl), settings)}
     for sink in also.values():
         await sink.open()  # what is wrong with the file is told before anything is recorded
     async with DatabaseAccess(settings, eager=False) as database:

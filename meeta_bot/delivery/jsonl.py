@@ -49,13 +49,11 @@ _HAS_NO_LINE = (ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 _log = get_logger("jsonl")
 
 
-def sink_to(target: str, settings: Settings) -> JsonLinesSink | JsonLinesStream:
-    """The sink of ``--jsonl TARGET``: a file's name, or ``-`` for standard output.
+def standard_output(settings: Settings) -> JsonLinesStream:
+    """Return the sink of this process's standard output.
 
     :raises UsageError: there is no standard output.
     """
-    if target != STANDARD_OUTPUT:
-        return JsonLinesSink(Path(target), settings)
     try:
         return JsonLinesStream(sys.stdout.fileno(), settings)
     except (AttributeError, OSError, ValueError):
@@ -63,7 +61,7 @@ def sink_to(target: str, settings: Settings) -> JsonLinesSink | JsonLinesStream:
 
 
 class JsonLinesSink:
-    """A `sinks.Sink` over a file. Tasks may share one; it opens the file when needed, also after `close`."""
+    """A `sink.Sink` over a file. Tasks may share one; it opens the file when needed, also after `close`."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
         self._path = path
@@ -86,10 +84,13 @@ class JsonLinesSink:
 
         :raises UsageError: there can't be such a file, it holds something else, or another process writes to it.
         """
-        await self._in_thread(self._open)
+        try:
+            await self._in_thread(self._open)
+        except OSError as error:
+            raise UsageError(f"Can't read {self._path}: {error.strerror}", hint="name another file") from error
 
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
-        """Store `batch`; see `sinks.Sink.write`."""
+        """Store `batch`; see `sink.Sink.write`."""
         if not batch:
             return Delivery(0, 0, 0)
         try:
@@ -162,7 +163,7 @@ class JsonLinesSink:
 
 
 class JsonLinesStream:
-    """A `sinks.Sink` over a pipe, a terminal or whatever standard output is; it stays open.
+    """A `sink.Sink` over a pipe, a terminal or whatever standard output is; it stays open.
 
     "Once" holds while this object lives: what was written can't be read back. There is no quarantine either, so
     what has no line is only told in the log; the line in its place says that it is missing.
@@ -178,10 +179,10 @@ class JsonLinesStream:
         self._unwritten = bytearray()  # of the batch under way; the next write begins with it
 
     async def open(self) -> None:
-        """There is nothing to open."""
+        """Do nothing: standard output is open."""
 
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
-        """Write `batch`; see `sinks.Sink.write`."""
+        """Write `batch`; see `sink.Sink.write`."""
         cancelled = threading.Event()
         try:
             return await asyncio.to_thread(self._write, batch, cancelled)
@@ -190,7 +191,7 @@ class JsonLinesStream:
             raise
 
     async def close(self) -> None:
-        """Standard output stays open."""
+        """Do nothing: standard output stays open."""
 
     # --- in a thread, one at a time ---------------------------------------------------------------------------
 

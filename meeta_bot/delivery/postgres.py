@@ -49,7 +49,7 @@ class _Refused(NamedTuple):
 
 
 class PostgresSink:
-    """A `sinks.Sink` over one connection that is opened when needed and dropped after any trouble.
+    """A `sink.Sink` over one connection that is opened when needed and dropped after any trouble.
 
     One task at a time may call `write`; order within a capture is the caller's.
     """
@@ -60,8 +60,22 @@ class PostgresSink:
         self._connection: database.Connection | None = None
         self._placed: set[str] = set()
 
+    async def open(self) -> None:
+        """Connect, and check the schema.
+
+        :raises DatabaseError: the database can't be reached, or has another schema.
+        """
+        try:
+            await self._ready()
+        except database.TROUBLE as error:
+            self._drop()
+            raise database.trouble(error) from error
+        except BaseException:
+            self._drop()
+            raise
+
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
-        """Store `batch`; see `sinks.Sink.write`."""
+        """Store `batch`; see `sink.Sink.write`."""
         if not batch:
             return Delivery(0, 0, 0)
         try:

@@ -29,6 +29,15 @@ class SinkGone(Exception):
 class Sink(Protocol):
     """Takes batches in the order of ``seq`` within each capture; the same batch may come again."""
 
+    async def open(self) -> None:
+        """Open what the sink writes to, and check that it can be written. Safe to call twice, and after `close`.
+
+        Nobody must call it: `write` opens what it needs. It is for those who want to know before there are events.
+
+        :raises MeetaError: it can't be written; in one line, and what to do.
+        """
+        ...
+
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         """Store the batch durably, all or nothing, each event at most once.
 
