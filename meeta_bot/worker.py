@@ -65,12 +65,14 @@ class Worker:
         self.pages = Pages(self.chromium, self._clock, settings)
         self.recorders: list[Recorder] = []  # in the order in which they began, those that have ended too
         self._rooms: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._news = asyncio.Event()  # a room came or ended, or nothing more is to come
         self._pace = JoinPace(settings)
         self._watch = Watch(self._clock, settings, self._stood_still, self._clock_jumped)
 
-    async def run(self, requests: Iterable[CaptureRequest]) -> list[End]:
+    async def run(self, requests: Iterable[CaptureRequest] = (), *, stay: bool = False) -> list[End]:
         """Serve every request, and those added meanwhile, until all captures have ended.
 
+        :param stay: go on without a room, so that more can be added, until `stop`.
         :returns: the ends, in the order in which the captures began.
         :raises BrowserError: Chromium can't be started.
         """
@@ -84,7 +86,7 @@ class Worker:
             gc.freeze()  # what was imported and started stays: no need to look through it again and again
             for request in requests:
                 self.add(request)
-            await self._all_over()
+            await self._all_over(stay=stay)
             return [recorder.end for recorder in self.recorders if recorder.end is not None]
         finally:
             for watch in watches:
@@ -101,8 +103,10 @@ class Worker:
         if len(self._rooms) >= self._settings.rooms_limit:
             _log.error("room not recorded: this process has as many as MEETA_ROOMS_LIMIT", room=request.address.url)
             return
-        recording = self._record(request)
-        self._rooms[request.key] = asyncio.create_task(recording, name=f"record {request.address.url}")
+        recording = asyncio.create_task(self._record(request), name=f"record {request.address.url}")
+        recording.add_done_callback(lambda _: self._news.set())
+        self._rooms[request.key] = recording
+        self._news.set()
 
     def remove(self, request: CaptureRequest) -> None:
         """Have the bot leave a room because the operator wants so."""
@@ -111,6 +115,7 @@ class Worker:
     def stop(self) -> None:
         """Have every capture leave because the operator wants so. Safe at any time, and again."""
         self._stopping = True
+        self._news.set()
         self._leave(set(self._rooms))
 
     def _leave(self, keys: Set[tuple[str, str]]) -> None:
@@ -127,11 +132,12 @@ class Worker:
         """Rooms whose turn to join has not come."""
         return len(self._rooms) - sum(recorder.phase is not Phase.ENDED for recorder in self.recorders)
 
-    async def _all_over(self) -> None:
-        """Until no room is left; rooms may be added meanwhile."""
+    async def _all_over(self, *, stay: bool) -> None:
+        """Wait until no room is left and none is to come; rooms may be added meanwhile."""
         try:
-            while self._rooms:
-                await asyncio.wait(self._rooms.values(), return_when=asyncio.FIRST_COMPLETED)
+            while self._rooms or (stay and not self._stopping):
+                await self._news.wait()
+                self._news.clear()
                 for key, task in list(self._rooms.items()):
                     if task.done():
                         del self._rooms[key]
