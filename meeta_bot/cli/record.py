@@ -1,4 +1,4 @@
-"""``meeta-bot record``: the main job."""
+"""The command ``meeta-bot record``: the main job."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from meeta_bot import logs, room_address
+from meeta_bot import logs, room_address, service
 from meeta_bot.capture.recorder import Recorder
 from meeta_bot.capture.request import CaptureRequest, request_for
 from meeta_bot.cli import console
 from meeta_bot.cli.progress import Progress
 from meeta_bot.cli.rooms_file import RoomsFile
-from meeta_bot.database import migrations
-from meeta_bot.database.access import DatabaseAccess
 from meeta_bot.delivery.jsonl import STANDARD_OUTPUT
-from meeta_bot.delivery.postgres import PostgresSink
-from meeta_bot.delivery.registry import json_lines, make
+from meeta_bot.delivery.registry import json_lines
 from meeta_bot.errors import EXIT_EVENTS_REMAIN, CaptureFailed, UsageError
 from meeta_bot.events import ORDERLY_ENDS
 from meeta_bot.settings import Settings, load
@@ -61,7 +58,11 @@ def record(
     ] = None,
     jsonl: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Write every event as a line of JSON to FILE, too; - is standard output."),
+        typer.Option(
+            metavar="FILE",
+            help="Write every event as a line of JSON to FILE, too; - is standard output. What a killed recorder "
+            "has not written to it, the next one writes, or `spool flush`.",
+        ),
     ] = None,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
@@ -117,16 +118,8 @@ async def _record(
     as_json: bool,
     verbose: bool,
 ) -> int:
-    also = {} if jsonl is None else {"JSON Lines": make(json_lines(jsonl), settings)}
-    for sink in also.values():
-        await sink.open()  # what is wrong with the file is told before anything is recorded
-    async with DatabaseAccess(settings, eager=False) as database:
-        worker = Worker(
-            settings,
-            make_sink=lambda: PostgresSink(database.url, settings),
-            prepare=lambda: _prepare(database, settings),
-            also=also,
-        )
+    sinks = [] if jsonl is None else [json_lines(jsonl)]
+    async with service.recording(settings, sinks) as worker:
         _handle_signals(worker, listing, settings)
         with _progress(worker, verbose=verbose):
             ends = await worker.run(requests)
@@ -141,13 +134,8 @@ async def _record(
     return 0 if all(end.reason in ORDERLY_ENDS for end in ends) else CaptureFailed.exit_code
 
 
-async def _prepare(database: DatabaseAccess, settings: Settings) -> None:
-    await database.open()
-    await migrations.upgrade(database.url, settings)
-
-
 def _progress(worker: Worker, *, verbose: bool) -> AbstractContextManager[Any]:
-    """A live table on a terminal, JSON log lines elsewhere."""
+    """Return a live table for a terminal, and have JSON log lines elsewhere."""
     if sys.stderr.isatty() and not verbose:
         return Progress(worker)
     logs.configure(verbose=verbose)
