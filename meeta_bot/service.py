@@ -26,7 +26,7 @@ from meeta_bot.worker import Worker
 
 
 class FlushResult(msgspec.Struct):
-    """What came of a flush.
+    """The outcome of a flush.
 
     ``lost``: events that had been acknowledged and are gone. ``waits_for``: the sinks that remaining events wait for,
     and why they don't take them.

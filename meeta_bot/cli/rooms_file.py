@@ -31,7 +31,7 @@ Key = tuple[str, str]
 
 
 class Changes(NamedTuple):
-    """What became of a list since it was read before. ``changed`` rooms have other values now."""
+    """The differences of a list from what it was before. ``changed`` rooms have other values now."""
 
     new: list[ListedRoom]
     gone: list[ListedRoom]

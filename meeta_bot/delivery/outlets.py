@@ -36,7 +36,7 @@ class Outlets:
 
     @property
     def unavailable(self) -> str | None:
-        """Why a sink takes nothing at the moment; None when all do."""
+        """Return why a sink takes nothing at the moment; None when all do."""
         return next((writer.unavailable for writer in self._writers.values() if writer.unavailable), None)
 
     @property
