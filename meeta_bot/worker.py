@@ -11,6 +11,7 @@ import asyncio
 import gc
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from pathlib import Path
 
 from meeta_bot.capture import spool as spools
 from meeta_bot.capture.browser.chromium import Chromium
@@ -26,7 +27,7 @@ from meeta_bot.capture.standstill import Stall, Watch
 from meeta_bot.clock import Clock, SystemClock
 from meeta_bot.delivery import outlets, owed
 from meeta_bot.delivery.outlets import LeftSpool
-from meeta_bot.delivery.registry import Destination, Sinks
+from meeta_bot.delivery.registry import Destination, Sinks, can_be_owed
 from meeta_bot.delivery.sink import Sink
 from meeta_bot.delivery.writer import Prepare
 from meeta_bot.errors import SpoolError
@@ -211,21 +212,30 @@ class Worker:
         One after the other to the database; what another sink does not take yet waits beside that.
         """
         await self.writer.ready.wait()
+        seen: set[Path] = set()
         for spool in itertools.chain(self._set_asides(), spools.adopt(spool_root(self._settings), self._settings)):
-            try:
-                await self._end_what_was_cut(spool)
-            except BaseException as error:
+            if spool.directory in seen:  # it was set aside, and what is left in it stays there
                 await spool.close()
-                if not isinstance(error, SpoolError):
-                    raise
-                _log.error("spool not adopted", spool=str(spool.directory), problem=str(error))
                 continue
-            left = LeftSpool(spool, self._make_sink(), self._sinks, self._settings, also=self._also)
-            self._left.append(asyncio.create_task(left.deliver_and_close(within=None), name="left spool"))
-            await left.stored.wait()
+            seen.add(spool.directory)
+            await self._deliver_left(spool)
         for outcome in await asyncio.gather(*self._left, return_exceptions=True):
             if isinstance(outcome, Exception):
                 _log.error("spool not delivered", problem=str(outcome))
+
+    async def _deliver_left(self, spool: Spool) -> None:
+        """Begin to deliver a spool, and wait until the database has all of it."""
+        try:
+            await self._end_what_was_cut(spool)
+        except BaseException as error:
+            await spool.close()
+            if not isinstance(error, SpoolError):
+                raise
+            _log.error("spool not adopted", spool=str(spool.directory), problem=str(error))
+            return
+        left = LeftSpool(spool, self._make_sink(), self._sinks, self._settings, also=self._also)
+        self._left.append(asyncio.create_task(left.deliver_and_close(within=None), name="left spool"))
+        await left.stored.wait()
 
     def _set_asides(self) -> Iterator[Spool]:
         while self._set_aside:
@@ -258,7 +268,7 @@ def _take_spool(settings: Settings, destinations: Sequence[Destination]) -> tupl
     :returns: the spool, and those that were free but owe their events to others: they are left to be delivered.
     :raises SpoolError: there is none to be had.
     """
-    wanted = {where for where in destinations if owed.can_be_owed(where)}
+    wanted = {where for where in destinations if can_be_owed(where)}
     set_aside: list[Spool] = []
     while True:
         spool = spools.acquire(spool_root(settings), settings)

@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from meeta_bot.delivery.registry import KINDS, Destination
+from meeta_bot.delivery.registry import Destination, can_be_owed
 from meeta_bot.errors import SpoolError
 
 NAME = "sinks.json"
@@ -39,11 +39,6 @@ class Owed(msgspec.Struct, frozen=True):
 
     destinations: frozenset[Destination] = frozenset()
     problems: tuple[str, ...] = ()
-
-
-def can_be_owed(destination: Destination) -> bool:
-    """Tell a destination that another process could deliver to from one that is gone with this process."""
-    return KINDS[destination.kind].can_be_owed
 
 
 def read(directory: Path) -> Owed:
@@ -114,7 +109,7 @@ def _understood(document: dict[str, Any], file: Path) -> Owed:
     if document["version"] != VERSION:
         return Owed(problems=(f"{file} was written by a newer version of meeta-bot",))
     named = [Destination(str(sink["kind"]), str(sink["target"])) for sink in document["sinks"]]
-    known = {one for one in named if one.kind in KINDS and can_be_owed(one)}
+    known = {one for one in named if can_be_owed(one)}
     problems = [f"{file} names a sink of an unknown kind: {one.kind!r}" for one in named if one not in known]
     return Owed(frozenset(known), tuple(problems))
 

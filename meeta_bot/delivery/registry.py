@@ -28,6 +28,10 @@ class Destination(msgspec.Struct, frozen=True):
     kind: str
     target: str
 
+    def __repr__(self) -> str:
+        shown = repr(self.target) if can_be_owed(self) else "…"  # the database's may hold a password
+        return f"Destination({self.kind!r}, {shown})"
+
 
 class Kind(NamedTuple):
     """A kind of sink.
@@ -55,6 +59,11 @@ KINDS = {
     FILE: Kind("JSON Lines", _file, can_be_owed=True),
     STREAM: Kind("JSON Lines", _stream, can_be_owed=False),
 }
+
+
+def can_be_owed(destination: Destination) -> bool:
+    """Tell a destination that another process could deliver to from one that is gone with this process."""
+    return destination.kind in KINDS and KINDS[destination.kind].can_be_owed
 
 
 def json_lines(target: str) -> Destination:

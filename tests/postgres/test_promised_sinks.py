@@ -283,6 +283,27 @@ async def test_a_worker_without_a_room_goes_on_until_it_is_stopped(chosen: Setti
         assert await worker.run() == []
 
 
+@pytest.mark.usefixtures("_no_browser")
+async def test_a_note_that_is_damaged_is_told_once_by_the_next_recorder(
+    chosen: Settings, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = await killed(chosen, json_lines(str(file)))
+    (note,) = notes(chosen)
+    note.write_bytes(b"{")
+    async with service.recording(chosen) as worker:
+        running = asyncio.create_task(worker.run(stay=True))
+        await asyncio.wait_for(worker.writer.ready.wait(), PATIENCE_SECONDS)
+        worker.stop()
+        await running
+    assert capsys.readouterr().out.count("events stay in the spool") == 1
+    assert await in_database(chosen, name) == WHOLE
+    assert (await service.flush(chosen, database_only=True)).remaining == 0
+
+
+def test_the_database_s_address_stays_out_of_what_is_printed_of_a_destination() -> None:
+    assert "secret" not in repr(Destination("database", "postgresql://user:secret@host/name"))
+
+
 async def test_a_worker_that_never_runs_lets_go_of_its_spool(chosen: Settings) -> None:
     for _ in range(2):
         async with service.recording(chosen) as worker:
