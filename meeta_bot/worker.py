@@ -1,15 +1,17 @@
-"""A recording process: one Chromium, one spool, one writer, many captures that come and go.
+"""A recording process: one Chromium, one spool, its writers, many captures that come and go.
 
 Order of the start: spool first (nothing is promised without it), then what killed processes left in it, then the
-browser and the captures; the database may come whenever it comes. Order of the stop: captures leave, the writer
-delivers, spool and browser close.
+browser and the captures; the database may come whenever it comes. Order of the stop: captures leave, the writers
+deliver, spool and browser close.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable, Mapping, Set
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from pathlib import Path
 
 from meeta_bot.capture import spool as spools
 from meeta_bot.capture.browser.chromium import Chromium
@@ -23,8 +25,12 @@ from meeta_bot.capture.spool import Spool
 from meeta_bot.capture.spool.directory import spool_root
 from meeta_bot.capture.standstill import Stall, Watch
 from meeta_bot.clock import Clock, SystemClock
+from meeta_bot.delivery import outlets, owed
+from meeta_bot.delivery.outlets import LeftSpool
+from meeta_bot.delivery.registry import Destination, Sinks, can_be_owed
 from meeta_bot.delivery.sink import Sink
-from meeta_bot.delivery.writer import Prepare, Writer
+from meeta_bot.delivery.writer import Prepare
+from meeta_bot.errors import SpoolError
 from meeta_bot.events import EndReason
 from meeta_bot.logs import get_logger
 from meeta_bot.settings import Settings
@@ -35,7 +41,7 @@ MakeSink = Callable[[], Sink]
 
 
 class Worker:
-    """Runs captures until all have ended. ``prepare`` is the writer's."""
+    """A process's captures, from the first room to the last. ``prepare`` is the database writer's."""
 
     def __init__(
         self,
@@ -43,50 +49,61 @@ class Worker:
         make_sink: MakeSink,
         prepare: Prepare,
         *,
-        also: Mapping[str, Sink] | None = None,
+        also: Sequence[Destination] = (),
+        sinks: Sinks | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Take a spool.
 
         :param make_sink: a sink for the database; every spool that is delivered gets one of its own.
-        :param also: further sinks by the name that the log calls them; they get what the database gets.
+        :param also: further destinations; they get what the database gets.
+        :param sinks: of this process, for those destinations and for those that left spools were promised to.
         :raises SpoolError: there is none to be had.
+        :raises UsageError: there can't be a sink for one of the destinations.
         """
         self._settings = settings
         self._make_sink = make_sink
         self._sink = make_sink()
         self._clock = clock or SystemClock()
         self._stopping = False
-        self.spool = spools.acquire(spool_root(settings), settings)
-        self._also = dict(also or {})
-        self.writer = Writer(self.spool, self._sink, settings, prepare)
-        self._writers = [self.writer, *_writers(self.spool, self._also, settings)]
+        self._is_closed = False
+        self._also = tuple(also)
+        self._sinks = sinks or Sinks(settings)
+        others = {where: self._sinks.get(where) for where in also}
+        self.spool, self._set_aside = _take_spool(settings, self._also)
+        self._outlets = outlets.of_recorder(self.spool, self._sink, others, settings, prepare)
+        self.writer = self._outlets.database
+        self._left: list[asyncio.Task[int]] = []  # spools of others that are being delivered
         self.chromium = Chromium(settings)
         self.pages = Pages(self.chromium, self._clock, settings)
         self.recorders: list[Recorder] = []  # in the order in which they began, those that have ended too
         self._rooms: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._is_up = asyncio.Event()  # there is a browser
+        self._news = asyncio.Event()  # a room came or ended, or nothing more is to come
         self._pace = JoinPace(settings)
         self._watch = Watch(self._clock, settings, self._stood_still, self._clock_jumped)
 
-    async def run(self, requests: Iterable[CaptureRequest]) -> list[End]:
+    async def run(self, requests: Iterable[CaptureRequest] = (), *, stay: bool = False) -> list[End]:
         """Serve every request, and those added meanwhile, until all captures have ended.
 
+        :param stay: go on without a room, so that more can be added, until `stop`.
         :returns: the ends, in the order in which the captures began.
         :raises BrowserError: Chromium can't be started.
         """
         await self._end_what_was_cut(self.spool)
-        for writer in self._writers:
-            writer.start()
+        self._outlets.start()
         adoption = asyncio.create_task(self._adopt(), name="adoption")
         watches = [asyncio.create_task(self._watch.run()), asyncio.create_task(self.pages.watch())]
         try:
             await self.chromium.start()
             gc.freeze()  # what was imported and started stays: no need to look through it again and again
+            self._is_up.set()
             for request in requests:
                 self.add(request)
-            await self._all_over()
+            await self._all_over(stay=stay)
             return [recorder.end for recorder in self.recorders if recorder.end is not None]
         finally:
+            await self._give_up_rooms()
             for watch in watches:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
@@ -95,14 +112,19 @@ class Worker:
             await self._stop_delivery(adoption)
 
     def add(self, request: CaptureRequest) -> None:
-        """Record one more room, when its turn to join has come. A room that is being recorded stays as it is."""
+        """Record one more room, once there is a browser and its turn to join has come.
+
+        A room that is being recorded stays as it is.
+        """
         if self._stopping or request.key in self._rooms:
             return
         if len(self._rooms) >= self._settings.rooms_limit:
             _log.error("room not recorded: this process has as many as MEETA_ROOMS_LIMIT", room=request.address.url)
             return
-        recording = self._record(request)
-        self._rooms[request.key] = asyncio.create_task(recording, name=f"record {request.address.url}")
+        recording = asyncio.create_task(self._record(request), name=f"record {request.address.url}")
+        recording.add_done_callback(lambda _: self._news.set())
+        self._rooms[request.key] = recording
+        self._news.set()
 
     def remove(self, request: CaptureRequest) -> None:
         """Have the bot leave a room because the operator wants so."""
@@ -111,6 +133,7 @@ class Worker:
     def stop(self) -> None:
         """Have every capture leave because the operator wants so. Safe at any time, and again."""
         self._stopping = True
+        self._news.set()
         self._leave(set(self._rooms))
 
     def _leave(self, keys: Set[tuple[str, str]]) -> None:
@@ -124,25 +147,28 @@ class Worker:
 
     @property
     def waiting_to_join(self) -> int:
-        """Rooms whose turn to join has not come."""
+        """Return how many rooms' turn to join has not come."""
         return len(self._rooms) - sum(recorder.phase is not Phase.ENDED for recorder in self.recorders)
 
-    async def _all_over(self) -> None:
-        """Until no room is left; rooms may be added meanwhile."""
-        try:
-            while self._rooms:
-                await asyncio.wait(self._rooms.values(), return_when=asyncio.FIRST_COMPLETED)
-                for key, task in list(self._rooms.items()):
-                    if task.done():
-                        del self._rooms[key]
-                        if not task.cancelled():
-                            task.result()
-        finally:
-            for task in self._rooms.values():
-                task.cancel()
-            await asyncio.gather(*self._rooms.values(), return_exceptions=True)
+    async def _all_over(self, *, stay: bool) -> None:
+        """Wait until no room is left and none is to come; rooms may be added meanwhile."""
+        while self._rooms or (stay and not self._stopping):
+            await self._news.wait()
+            self._news.clear()
+            for key, task in list(self._rooms.items()):
+                if task.done():
+                    del self._rooms[key]
+                    if not task.cancelled():
+                        task.result()
+
+    async def _give_up_rooms(self) -> None:
+        """Cancel what is left of rooms after an error; else there is none."""
+        for task in self._rooms.values():
+            task.cancel()
+        await asyncio.gather(*self._rooms.values(), return_exceptions=True)
 
     async def _record(self, request: CaptureRequest) -> None:
+        await self._is_up.wait()
         async with self._pace.turn():
             recorder = Recorder(request, self.pages, self.spool, self._settings, self._clock)
             self.recorders.append(recorder)
@@ -154,13 +180,13 @@ class Worker:
 
     @property
     def remaining(self) -> int:
-        """Events that are in the spool and not stored yet."""
+        """Return how many events are in the spool and not stored yet."""
         return self.spool.waiting
 
     @property
     def unavailable(self) -> str | None:
-        """Why a sink takes nothing at the moment; None when all do."""
-        return next((writer.unavailable for writer in self._writers if writer.unavailable), None)
+        """Return why a sink takes nothing at the moment; None when all do."""
+        return self._outlets.unavailable
 
     def _stood_still(self, stall: Stall) -> None:
         _log.warning("the process stood still", milliseconds=stall.ms, suspended_milliseconds=stall.suspended_ms)
@@ -181,53 +207,77 @@ class Worker:
             _log.info("adopted what an earlier recorder left", captures=cut, events=spool.waiting)
 
     async def _adopt(self) -> None:
-        """Once the sink takes events, deliver the spools of processes that died as well."""
+        """Once the database takes events, deliver the spools of processes that died as well.
+
+        One after the other to the database; what another sink does not take yet waits beside that.
+        """
         await self.writer.ready.wait()
-        for spool in spools.adopt(spool_root(self._settings), self._settings):
+        seen: set[Path] = set()
+        for spool in itertools.chain(self._set_asides(), spools.adopt(spool_root(self._settings), self._settings)):
+            if spool.directory in seen:  # it was set aside, and what is left in it stays there
+                await spool.close()
+                continue
+            seen.add(spool.directory)
+            await self._deliver_left(spool)
+        for outcome in await asyncio.gather(*self._left, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                _log.error("spool not delivered", problem=str(outcome))
+
+    async def _deliver_left(self, spool: Spool) -> None:
+        """Begin to deliver a spool, and wait until the database has all of it."""
+        try:
             await self._end_what_was_cut(spool)
-            await deliver_and_close(spool, self._make_sink(), self._settings, also=self._also, within=None)
+        except BaseException as error:
+            await spool.close()
+            if not isinstance(error, SpoolError):
+                raise
+            _log.error("spool not adopted", spool=str(spool.directory), problem=str(error))
+            return
+        left = LeftSpool(spool, self._make_sink(), self._sinks, self._settings, also=self._also)
+        self._left.append(asyncio.create_task(left.deliver_and_close(within=None), name="left spool"))
+        await left.stored.wait()
+
+    def _set_asides(self) -> Iterator[Spool]:
+        while self._set_aside:
+            yield self._set_aside.pop(0)
 
     async def _stop_delivery(self, adoption: asyncio.Task[None]) -> None:
-        await _stop(self._writers, self._settings.flush_timeout)
+        await self._outlets.stop(self._settings.flush_timeout)
         if self.writer.ready.is_set():
             await asyncio.wait([adoption], timeout=self._settings.flush_timeout)
-        adoption.cancel()
-        await asyncio.gather(adoption, return_exceptions=True)
-        for sink in (self._sink, *self._also.values()):
-            await sink.close()
-        await self.spool.close()
+        for task in (adoption, *self._left):
+            task.cancel()
+        await asyncio.gather(adoption, *self._left, return_exceptions=True)
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of spools and sinks; `run` does so at its end. Safe to call twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await self._sink.close()
+        await self._sinks.close()
+        await outlets.forget_kept_promises(self.spool)
+        for spool in (self.spool, *self._set_asides()):
+            await spool.close()
 
 
-def _writers(spool: Spool, sinks: Mapping[str, Sink], settings: Settings) -> list[Writer]:
-    """Sinks beside the database: one that hangs must not fill the spool for it."""
-    return [Writer(spool, sink, settings, name=name, may_be_given_up=True) for name, sink in sinks.items()]
+def _take_spool(settings: Settings, destinations: Sequence[Destination]) -> tuple[Spool, list[Spool]]:
+    """Take a spool for events that go to these `destinations`, and to no others.
 
-
-async def _stop(writers: Iterable[Writer], within: float | None) -> None:
-    """Within so many seconds, for all together."""
-    await asyncio.gather(*(writer.stop(within) for writer in writers))
-
-
-async def deliver_and_close(
-    spool: Spool,
-    sink: Sink,
-    settings: Settings,
-    *,
-    also: Mapping[str, Sink] | None = None,
-    within: float | None,
-) -> int:
-    """Deliver a spool that nobody appends to, and close spool and sink.
-
-    :param also: further sinks by name; they stay open.
-    :param within: seconds that it may take; None: as long as it takes.
-    :returns: how many events remain in it.
+    :returns: the spool, and those that were free but owe their events to others: they are left to be delivered.
+    :raises SpoolError: there is none to be had.
     """
-    writers = [Writer(spool, sink, settings), *_writers(spool, also or {}, settings)]
-    for writer in writers:
-        writer.start()
+    wanted = {where for where in destinations if can_be_owed(where)}
+    set_aside: list[Spool] = []
+    while True:
+        spool = spools.acquire(spool_root(settings), settings)
+        promised = owed.read(spool.directory)
+        if not promised.problems and promised.destinations <= wanted:
+            break
+        set_aside.append(spool)
     try:
-        await _stop(writers, within)
-        return spool.waiting
-    finally:
-        await sink.close()
-        await spool.close()
+        owed.note(spool.directory, wanted)
+    except SpoolError as error:  # rooms are recorded all the same; the sinks get everything unless we are killed
+        _log.error("a recorder that is killed will leave nothing for other sinks", problem=str(error), hint=error.hint)
+    return spool, set_aside

@@ -37,7 +37,7 @@ class CaptureRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> tuple[str, str]:
-        """The room that is asked for; a process records a room once at a time."""
+        """Return the room that is asked for; a process records a room once at a time."""
         return self.address.key
 
 

@@ -32,7 +32,7 @@ _COLOURS = {Phase.IN_ROOM: "green", Phase.LOBBY: "yellow", Phase.LEAVING: "yello
 
 
 class Progress:
-    """Shows the state of every room until the block is left; log lines scroll above it."""
+    """The state of every room, shown until the block is left; log lines scroll above it."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -68,7 +68,7 @@ class Progress:
         return Group(table, *([Text(f"… and {hidden} more rooms", style="dim")] if hidden else ()), self._footer())
 
     def _choose(self, most: int) -> tuple[list[Recorder], int]:
-        """The rooms to show, and how many are not: those that want a look first, then the full ones."""
+        """Return the rooms to show, and how many are not shown: those that want a look first, then the full ones."""
         recorders = self._worker.recorders
         if len(recorders) <= most:
             return recorders, 0
@@ -90,7 +90,7 @@ class Progress:
         return footer
 
     def _census(self) -> str:
-        """How many rooms are in which state, such as ``12 rooms: 8 in the room, 3 joining, 1 waiting for its turn``."""
+        """Return the rooms in each state, such as ``12 rooms: 8 in the room, 1 waiting to join; 40 people``."""
         phases = Counter(recorder.phase.value for recorder in self._worker.recorders)
         if self._worker.waiting_to_join:
             phases["waiting to join"] = self._worker.waiting_to_join

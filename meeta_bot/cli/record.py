@@ -1,4 +1,4 @@
-"""``meeta-bot record``: the main job."""
+"""The command ``meeta-bot record``: the main job."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.text import Text
 
-from meeta_bot import logs, room_address
+from meeta_bot import logs, room_address, service
 from meeta_bot.capture.recorder import Recorder
 from meeta_bot.capture.request import CaptureRequest, request_for
 from meeta_bot.cli import console
 from meeta_bot.cli.progress import Progress
+from meeta_bot.cli.room_values import ListedRoom
 from meeta_bot.cli.rooms_file import RoomsFile
-from meeta_bot.database import migrations
-from meeta_bot.database.access import DatabaseAccess
-from meeta_bot.delivery.jsonl import STANDARD_OUTPUT, sink_to
-from meeta_bot.delivery.postgres import PostgresSink
+from meeta_bot.delivery.jsonl import STANDARD_OUTPUT
+from meeta_bot.delivery.registry import json_lines
 from meeta_bot.errors import EXIT_EVENTS_REMAIN, CaptureFailed, UsageError
 from meeta_bot.events import ORDERLY_ENDS
 from meeta_bot.settings import Settings, load
@@ -32,6 +32,7 @@ from meeta_bot.worker import Worker
 _log = logs.get_logger("record")
 
 ROOMS_TOLD_AT_LENGTH = 10  # with more of them, each is one line at the end
+_LONGEST_WARNING = 1000  # characters
 _STOPPED_AT_ONCE = "stopped at once; the next run, or `meeta-bot spool flush`, ends the captures"
 
 
@@ -43,8 +44,9 @@ def record(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="File with an address a line; - is standard input. SIGHUP re-reads it: new rooms are joined, "
-            "rooms that are gone from it are left, all others stay as they are.",
+            help="File with an address a line, or with values for each room as TOML or JSON Lines (see above); "
+            "- is standard input. SIGHUP re-reads it: new rooms are joined, rooms that are gone from it are left, "
+            "all others stay as they are, also when their values have changed.",
         ),
     ] = None,
     name: Annotated[
@@ -60,7 +62,11 @@ def record(
     ] = None,
     jsonl: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Write every event as a line of JSON to FILE, too; - is standard output."),
+        typer.Option(
+            metavar="FILE",
+            help="Write every event as a line of JSON to FILE, too; - is standard output. What a killed recorder "
+            "has not written to it, the next one writes, or `spool flush`.",
+        ),
     ] = None,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
@@ -84,14 +90,41 @@ def record(
       meeta-bot record --rooms rooms.txt --max-duration 2h
 
       meeta-bot record https://meet.example.org/WeeklyStandup --jsonl - | jq .type
+
+    A list of rooms (--rooms FILE) has an address a line:
+
+      https://meet.example.org/Standup  # comments are allowed
+
+    Or, where rooms need values of their own, a table for each in TOML:
+
+      \\[\\[room]]
+
+      url = "https://meet.example.org/Board"
+
+      name = "Minutes"
+
+      password_file = "board.txt"
+
+      max_duration = "1h30m"
+
+      labels = { team = "board" }
+
+    Or the same as an object a line (JSON Lines):
+
+      {"url": "https://meet.example.org/Board", "left_alone_grace": 120}
+
+    Keys: url, name, password_file or password, token_file or token,
+    max_duration, nobody_came_timeout, left_alone_grace (seconds, or texts such
+    as "15m"), schedule_key, labels. What a room does not say is as the options
+    and settings say for all. Files are looked for beside the list.
     """
     if as_json and jsonl == STANDARD_OUTPUT:
         raise UsageError("--json and --jsonl - both write to standard output", hint="name a file: --jsonl FILE")
-    listing = RoomsFile(rooms) if rooms is not None else None
     addresses = [room_address.parse(url) for url in urls or []]
-    if listing is not None:
-        addresses += listing.rooms.values()
-    if not addresses:
+    listing = RoomsFile(rooms) if rooms is not None else None
+    listed = listing.rooms if listing is not None else {}
+    found = [ListedRoom(address) for address in addresses if address.key not in listed] + [*listed.values()]
+    if not found:
         raise UsageError("No room is named", hint="meeta-bot record https://meet.example.org/WeeklyStandup")
     settings = load(
         {
@@ -103,8 +136,16 @@ def record(
         },
         config,
     )
-    requests = [request_for(address, settings) for address in addresses]
+    _warn_of_exposed_secrets(listing)
+    requests = [request_for(room.address, settings, **room.own) for room in found]
     sys.exit(asyncio.run(_record(requests, listing, jsonl, settings, as_json=as_json, verbose=verbose)))
+
+
+def _warn_of_exposed_secrets(listing: RoomsFile | None) -> None:
+    warning = listing.warning() if listing is not None else None
+    if warning is not None:
+        text = f"{safe_name(warning, _LONGEST_WARNING)}; chmod 600 it, or name files with password_file and token_file"
+        console.talk().print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
 
 
 async def _record(
@@ -116,16 +157,8 @@ async def _record(
     as_json: bool,
     verbose: bool,
 ) -> int:
-    also = {} if jsonl is None else {"JSON Lines": sink_to(jsonl, settings)}
-    for sink in also.values():
-        await sink.open()  # what is wrong with the file is told before anything is recorded
-    async with DatabaseAccess(settings, eager=False) as database:
-        worker = Worker(
-            settings,
-            make_sink=lambda: PostgresSink(database.url, settings),
-            prepare=lambda: _prepare(database, settings),
-            also=also,
-        )
+    sinks = [] if jsonl is None else [json_lines(jsonl)]
+    async with service.recording(settings, sinks) as worker:
         _handle_signals(worker, listing, settings)
         with _progress(worker, verbose=verbose):
             ends = await worker.run(requests)
@@ -140,13 +173,8 @@ async def _record(
     return 0 if all(end.reason in ORDERLY_ENDS for end in ends) else CaptureFailed.exit_code
 
 
-async def _prepare(database: DatabaseAccess, settings: Settings) -> None:
-    await database.open()
-    await migrations.upgrade(database.url, settings)
-
-
 def _progress(worker: Worker, *, verbose: bool) -> AbstractContextManager[Any]:
-    """A live table on a terminal, JSON log lines elsewhere."""
+    """Return a live table for a terminal, and have JSON log lines elsewhere."""
     if sys.stderr.isatty() and not verbose:
         return Progress(worker)
     logs.configure(verbose=verbose)
@@ -184,15 +212,18 @@ def _stop_at_once() -> NoReturn:
 
 def _reread(worker: Worker, listing: RoomsFile, settings: Settings) -> None:
     try:
-        new, gone = listing.reread()
+        changes = listing.reread()
     except UsageError as error:
         _log.error("the list of rooms was not taken over", problem=str(error), hint=error.hint)
         return
-    _log.info("list of rooms read again", new=len(new), gone=len(gone))
-    for address in gone:
-        worker.remove(request_for(address, settings))
-    for address in new:
-        worker.add(request_for(address, settings))
+    _log.info("list of rooms read again", new=len(changes.new), gone=len(changes.gone), changed=len(changes.changed))
+    _warn_of_exposed_secrets(listing)
+    for room in changes.changed:
+        _log.warning("room stays as it is, though its values have changed", room=room.address.url)
+    for room in changes.gone:
+        worker.remove(request_for(room.address, settings, **room.own))
+    for room in changes.new:
+        worker.add(request_for(room.address, settings, **room.own))
 
 
 def _report(recorder: Recorder, *, as_json: bool, brief: bool) -> None:

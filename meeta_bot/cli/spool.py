@@ -1,47 +1,37 @@
-"""``meeta-bot spool``: what waits on disk to be delivered."""
+"""The commands ``meeta-bot spool``: what waits on disk to be delivered."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from pathlib import Path
+from typing import Annotated
 
-import msgspec
 import typer
 from rich.text import Text
 
-from meeta_bot import logs
-from meeta_bot.capture.log import end_cut_captures
-from meeta_bot.capture.spool import adopt
+from meeta_bot import logs, service
 from meeta_bot.capture.spool.directory import spool_root
 from meeta_bot.capture.spool.status import CaptureStatus, SpoolStatus, read_statuses
 from meeta_bot.cli import console
-from meeta_bot.clock import SystemClock
-from meeta_bot.database import migrations
-from meeta_bot.database.access import DatabaseAccess
-from meeta_bot.delivery.postgres import PostgresSink
+from meeta_bot.delivery import owed
 from meeta_bot.errors import EXIT_EVENTS_REMAIN, SpoolError, SpoolUnusable
-from meeta_bot.settings import Settings, load
+from meeta_bot.service import FlushResult
+from meeta_bot.settings import load
 from meeta_bot.text import safe_name
-from meeta_bot.worker import deliver_and_close
 
-app = typer.Typer(help="Events on disk that are not in the database yet.", no_args_is_help=True)
+_LONGEST_REASON = 1000  # characters
+_WHAT_TO_DO = (
+    "put that right and run `meeta-bot spool flush` again; what the database has already does no harm. "
+    "To give up on files: `meeta-bot spool flush --database-only`"
+)
 
-
-class _Flushed(msgspec.Struct):
-    """What came out of a flush. ``lost``: events that had been acknowledged and are gone."""
-
-    delivered: int = 0
-    remaining: int = 0
-    captures_ended: int = 0
-    lost: int = 0
-    damaged_captures: list[str] = []
-    damaged_spools: list[str] = []
+app = typer.Typer(help="Events on disk that wait to be delivered.", no_args_is_help=True)
 
 
 @app.callback()
 def spool() -> None:
-    """Events on disk that are not in the database yet."""
+    """Events on disk that wait to be delivered."""
 
 
 @app.command()
@@ -73,6 +63,8 @@ def status(config: console.ConfigFile = None, as_json: console.AsJson = False) -
     screen = console.out()
     for one in found:
         screen.print(_line_of_spool(one), soft_wrap=True)
+        for line in _lines_of_promises(one):
+            screen.print(line, soft_wrap=True)
         for capture in one.captures:
             screen.print(_line_of_capture(capture), soft_wrap=True)
     if not found:
@@ -80,6 +72,7 @@ def status(config: console.ConfigFile = None, as_json: console.AsJson = False) -
 
 
 def _as_data(spool: SpoolStatus) -> dict[str, object]:
+    promised = owed.read(spool.directory)
     return {
         "directory": str(spool.directory),
         "owned": spool.owner is not None,
@@ -95,6 +88,8 @@ def _as_data(spool: SpoolStatus) -> dict[str, object]:
             for capture in spool.captures
         ],
         "set_aside": spool.set_aside,
+        "sinks": [*promised.destinations],
+        "sinks_problem": "; ".join(promised.problems) or None,
         "problem": spool.problem,
     }
 
@@ -110,6 +105,16 @@ def _line_of_spool(spool: SpoolStatus) -> Text:
     return line
 
 
+def _lines_of_promises(spool: SpoolStatus) -> list[Text]:
+    """Return a line for each sink beside the database that the spool owes its events."""
+    promised = owed.read(spool.directory)
+    targets = sorted(where.target for where in promised.destinations)
+    return [
+        *(Text(f"  for the database and {safe_name(target, _LONGEST_REASON)}") for target in targets),
+        *(Text(f"  {safe_name(problem, _LONGEST_REASON)}", "red") for problem in promised.problems),
+    ]
+
+
 def _line_of_capture(capture: CaptureStatus) -> Text:
     state = "open" if capture.is_open else "ended"
     last = "last number unknown" if capture.last_seq is None else f"up to number {capture.last_seq}"
@@ -118,52 +123,54 @@ def _line_of_capture(capture: CaptureStatus) -> Text:
 
 @app.command()
 def flush(
-    database_url: console.DatabaseUrl = None, config: console.ConfigFile = None, as_json: console.AsJson = False
+    database_only: Annotated[
+        bool,
+        typer.Option(
+            "--database-only",
+            help="Deliver to the database alone: files that recorders wrote with --jsonl never get what they lack.",
+        ),
+    ] = False,
+    database_url: console.DatabaseUrl = None,
+    config: console.ConfigFile = None,
+    as_json: console.AsJson = False,
 ) -> None:
     """Deliver what recorders that no longer run have left.
 
-    Captures that were cut by a kill get their gap and their end. Spools of
-    running recorders are left alone: those deliver themselves. Exits with 75 when
-    events remain, and with 6 when a spool was damaged and has lost events that
-    were in it: the rest is delivered all the same, what was damaged is kept
-    beside it.
+    Captures that were cut by a kill get their gap and their end. What was
+    recorded with --jsonl FILE reaches that file as well. Spools of running
+    recorders are left alone: those deliver themselves. Exits with 75 when
+    events remain, such as for a file that can't be written any more, and with 6
+    when a spool was damaged and has lost events that were in it: the rest is
+    delivered all the same, what was damaged is kept beside it.
+
+    Examples:
+
+      meeta-bot spool flush
+
+      meeta-bot spool flush --database-only
     """
     settings = load({"database_url": database_url}, config)
     logs.configure(level="warning")
-    sys.exit(asyncio.run(_flush(settings, as_json=as_json)))
-
-
-async def _flush(settings: Settings, *, as_json: bool) -> int:
-    result = _Flushed()
     root = spool_root(settings)
     if not _is_there(root):
         console.talk().print(f"There is no spool {console.markup_free(str(root))}", soft_wrap=True)
-    async with DatabaseAccess(settings) as database:
-        await migrations.upgrade(database.url, settings)
-        for spool in adopt(root, settings):
-            result.captures_ended += await end_cut_captures(spool, SystemClock())
-            before = spool.waiting
-            left = await deliver_and_close(
-                spool, PostgresSink(database.url, settings), settings, within=settings.flush_timeout
-            )
-            result.delivered += before - left
-            result.remaining += left
-            result.lost += spool.damaged
-            result.damaged_captures += spool.damaged_captures
-            if spool.damaged_captures:
-                result.damaged_spools.append(str(spool.directory))
-    _tell(result, as_json=as_json)
+    result = asyncio.run(service.flush(settings, database_only=database_only))
+    _show(result, as_json=as_json)
     if result.damaged_captures:
-        return SpoolError.exit_code
-    return EXIT_EVENTS_REMAIN if result.remaining else 0
+        sys.exit(SpoolError.exit_code)
+    sys.exit(EXIT_EVENTS_REMAIN if result.remaining else 0)
 
 
-def _tell(result: _Flushed, *, as_json: bool) -> None:
+def _show(result: FlushResult, *, as_json: bool) -> None:
     if as_json:
         console.print_json(result)
     else:
         counted = f"{result.delivered} events delivered, {result.remaining} remain"
         console.talk().print(f"{counted}, {result.captures_ended} cut captures ended")
+    for reason in result.waits_for:
+        console.talk().print(Text(f"not delivered to {safe_name(reason, _LONGEST_REASON)}"), soft_wrap=True)
+    if result.waits_for:
+        console.talk().print(Text.assemble(("hint:  ", "dim"), _WHAT_TO_DO), soft_wrap=True)
     if result.damaged_captures:
         captures = ", ".join(result.damaged_captures)
         console.complain(
@@ -176,7 +183,7 @@ def _tell(result: _Flushed, *, as_json: bool) -> None:
 
 
 def _is_there(root: Path) -> bool:
-    """Is there a directory of spools? Without one nothing can remain; more often its place was named wrongly.
+    """Tell if there is a directory of spools. Without one nothing can remain; more often its place was named wrongly.
 
     :raises SpoolUnusable: nobody can tell.
     """

@@ -39,13 +39,11 @@ _T = TypeVar("_T")
 _log = get_logger("jsonl")
 
 
-def sink_to(target: str, settings: Settings) -> JsonLinesSink | JsonLinesStream:
-    """The sink of ``--jsonl TARGET``: a file's name, or ``-`` for standard output.
+def standard_output(settings: Settings) -> JsonLinesStream:
+    """Return the sink of this process's standard output.
 
     :raises UsageError: there is no standard output.
     """
-    if target != STANDARD_OUTPUT:
-        return JsonLinesSink(Path(target), settings)
     try:
         return JsonLinesStream(sys.stdout.fileno(), settings)
     except (AttributeError, OSError, ValueError):
@@ -76,7 +74,10 @@ class JsonLinesSink:
 
         :raises UsageError: there can't be such a file, it holds something else, or another process writes to it.
         """
-        await self._in_thread(self._open)
+        try:
+            await self._in_thread(self._open)
+        except OSError as error:
+            raise UsageError(f"Can't read {self._path}: {error.strerror}", hint="name another file") from error
 
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         """Store `batch`; see `sink.Sink.write`."""

@@ -56,6 +56,20 @@ class PostgresSink:
         self._connection: database.Connection | None = None
         self._placed: set[str] = set()
 
+    async def open(self) -> None:
+        """Connect, and check the schema.
+
+        :raises DatabaseError: the database can't be reached, or has another schema.
+        """
+        try:
+            await self._ready()
+        except database.TROUBLE as error:
+            self._drop()
+            raise database.trouble(error) from error
+        except BaseException:
+            self._drop()
+            raise
+
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         """Store `batch`; see `sink.Sink.write`."""
         if not batch:

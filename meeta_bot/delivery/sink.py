@@ -1,4 +1,4 @@
-"""What a sink is: the consumer of sealed events. Every sink passes the same conformance tests."""
+"""The protocol of sinks, which consume sealed events. Every sink passes the same conformance tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from meeta_bot.events import SealedEvent
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """What became of a batch. The three add up to its size."""
+    """The outcome of a batch. The three add up to its size."""
 
     stored: int
     duplicates: int
@@ -19,15 +19,24 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class SinkUnavailable(Exception):
-    """The batch is not stored, or the answer was lost. Trying the same batch again later can succeed."""
+    """A batch that is not stored, or whose answer was lost. Trying the same batch again later can succeed."""
 
 
 class SinkGone(Exception):
-    """Nobody will ever again take what this sink is given, such as a pipe whose reader has left. Don't retry."""
+    """A sink whose events nobody will ever take again, such as a pipe whose reader has left. Don't retry."""
 
 
 class Sink(Protocol):
-    """Takes batches in the order of ``seq`` within each capture; the same batch may come again."""
+    """A consumer of batches, in the order of ``seq`` within each capture; the same batch may come again."""
+
+    async def open(self) -> None:
+        """Open what the sink writes to, and check that it can be written. Safe to call twice, and after `close`.
+
+        Nobody must call it: `write` opens what it needs. It is for those who want to know before there are events.
+
+        :raises MeetaError: it can't be written; in one line, and what to do.
+        """
+        ...
 
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         """Store the batch durably, all or nothing, each event at most once.

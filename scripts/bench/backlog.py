@@ -99,6 +99,9 @@ class _Clocked:
         self._capture_id = capture_id
         self.stored_at: list[float] = []
 
+    async def open(self) -> None:
+        await self._sink.open()
+
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         delivery = await self._sink.write(batch)
         now = time.perf_counter()

@@ -187,6 +187,9 @@ class _WatchedSink:
         self._sink = sink
         self._probe = probe
 
+    async def open(self) -> None:
+        await self._sink.open()
+
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         delivery = await self._sink.write(batch)
         self._probe.note_write(batch)

@@ -29,12 +29,12 @@ from meeta_bot.capture.normalize import Message, State
 from meeta_bot.capture.spool import Spool
 from meeta_bot.capture.spool.directory import spool_root
 from meeta_bot.clock import SystemClock
+from meeta_bot.delivery.outlets import deliver_and_close
 from meeta_bot.delivery.postgres import PostgresSink
 from meeta_bot.delivery.writer import Writer
 from meeta_bot.errors import SpoolError
 from meeta_bot.events import CaptureEnded, CaptureStarted, EndReason
 from meeta_bot.settings import Settings
-from meeta_bot.worker import deliver_and_close
 
 CAPTURES_AT_ONCE = 4
 MOST_MESSAGES = 300  # of a capture; then the next one begins

@@ -26,9 +26,9 @@ from meeta_bot.capture import spool as spools
 from meeta_bot.capture.log import end_cut_captures
 from meeta_bot.capture.spool.directory import spool_root
 from meeta_bot.clock import SystemClock
+from meeta_bot.delivery.outlets import deliver_and_close
 from meeta_bot.delivery.postgres import PostgresSink
 from meeta_bot.verify import Verdict
-from meeta_bot.worker import deliver_and_close
 from tests.chaos import load, oracle
 from tests.chaos.children import Child
 from tests.chaos.oracle import Judgement, Known, Stored

@@ -62,6 +62,36 @@ async def test_a_file_does_not_wait_for_the_database_nor_the_other_way_round(
     assert len(_events(out)) == summary["events"]
 
 
+async def test_a_file_gets_from_a_flush_what_its_killed_recorder_owes_it(
+    deployment: Deployment, newest_database: str, tmp_path: Path
+) -> None:
+    folder, away = tmp_path / "mounted", tmp_path / "away"
+    folder.mkdir()
+    file = folder / "events.jsonl"
+    url = deployment.room_url(deployment.new_room())
+    environment = folder_for_spool(tmp_path)
+    async with recording(url, "--database-url", newest_database, "--jsonl", str(file), **environment) as recorder:
+        capture_id = (await recorder.logged("in the room"))["capture"]
+        recorder.send(signal.SIGKILL)
+        assert await recorder.ended() == -signal.SIGKILL
+    folder.rename(away)
+    code, out, err = await run("spool", "flush", "--json", "--database-url", newest_database, **environment)
+    assert code == 75, err
+    assert str(file) in json.loads(out)["waits_for"][0]
+    assert f"not delivered to JSON Lines ({file})" in err
+    assert "--database-only" in err
+    code, out, err = await run("spool", "status", **environment)
+    assert f"for the database and {file}" in out, err
+    away.rename(folder)
+    code, _, err = await run("spool", "flush", "--database-url", newest_database, **environment)
+    assert code == 0, err
+    code, out, err = await run("events", capture_id, "--json", "--database-url", newest_database)
+    assert code == 0, err
+    lines = _events(file.read_text(encoding="utf-8"))
+    assert [line["digest"] for line in lines] == [row["digest"] for row in _events(out)]
+    assert lines[-1]["payload"]["reason"] == "process_killed"
+
+
 async def test_a_pipe_whose_reader_has_seen_enough_ends_no_recording(
     deployment: Deployment, newest_database: str, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -11,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from meeta_bot import room_address, service, settings
+from meeta_bot.capture.phases import Phase
+from meeta_bot.capture.request import request_for
+from meeta_bot.events import EndReason
 from tests.e2e.conftest import Deployment, People
-from tests.e2e.recorder_process import RecorderProcess, folder_for_spool, recording, run
+from tests.e2e.recorder_process import LOG_TIMEOUT, RecorderProcess, folder_for_spool, recording, run
 from tests.e2e.terminal import on_terminal
 from tests.stack.client import Stack
 from tests.stack.process_tree import renderers
@@ -111,6 +116,34 @@ async def test_a_list_of_rooms_is_followed(stack: Stack, newest_database: str, t
     assert next(line["room"] for line in recorder.log if line["event"] == "ended") == one
 
 
+async def test_rooms_of_a_list_have_values_of_their_own(stack: Stack, newest_database: str, tmp_path: Path) -> None:
+    listing = tmp_path / "rooms.toml"
+    short, long = (stack.room_url(f"valued-{number}") for number in range(2))
+    labelled = f'[[room]]\nurl = "{short}"\nmax_duration = "3s"\nlabels = {{ team = "board" }}\n'
+    listing.write_text(f'{labelled}\n[[room]]\nurl = "{long}"\n', encoding="utf-8")
+    options = ("--rooms", str(listing), "--database-url", newest_database, "--json")
+    async with recording(*options, **folder_for_spool(tmp_path)) as recorder:
+        assert (await recorder.logged("ended"))["room"] == short
+        listing.write_text(f'[[room]]\nurl = "{long}"\nmax_duration = "1s"\n', encoding="utf-8")
+        recorder.send(signal.SIGHUP)
+        read = await recorder.logged("list of rooms read again")
+        assert (read["new"], read["gone"], read["changed"]) == (0, 1, 1)
+        assert (await recorder.logged("room stays as it is, though its values have changed"))["room"] == long
+        recorder.send(signal.SIGTERM)
+        ends = await _ends(recorder)
+    assert {room: end["end_reason"] for room, end in ends.items()} == {
+        "valued-0": "max_duration",
+        "valued-1": "operator",
+    }
+    labels = {}
+    for room, end in ends.items():
+        code, out, err = await run("events", end["capture_id"], "--json", "--database-url", newest_database)
+        assert code == 0, err
+        labels[room] = json.loads(out.splitlines()[0])["payload"].get("labels")
+    assert labels["valued-0"] == {"team": "board"}
+    assert not labels["valued-1"]
+
+
 async def test_who_stops_while_rooms_wait_for_their_turn_waits_for_none_of_them(
     stack: Stack, newest_database: str, tmp_path: Path
 ) -> None:
@@ -125,14 +158,36 @@ async def test_who_stops_while_rooms_wait_for_their_turn_waits_for_none_of_them(
     assert {room: end["end_reason"] for room, end in ends.items()} == {"queue-0": "operator"}
 
 
+async def test_a_worker_that_has_no_room_yet_waits_for_one(stack: Stack, newest_database: str, tmp_path: Path) -> None:
+    chosen = settings.load({"database_url": newest_database, "data_directory": tmp_path / "data"})
+    one, two = (request_for(room_address.parse(stack.room_url(f"later-{number}")), chosen) for number in range(2))
+    async with service.recording(chosen) as worker:
+        running = asyncio.create_task(worker.run(stay=True))
+        for number, request in enumerate((one, two)):
+            async with asyncio.timeout(LOG_TIMEOUT):
+                worker.add(request)
+                while len(worker.recorders) <= number:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.05)
+                await worker.recorders[number].settled.wait()
+            worker.remove(request)
+            async with asyncio.timeout(LOG_TIMEOUT):
+                while worker.recorders[number].phase is not Phase.ENDED:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert not running.done()
+        worker.stop()
+        ends = await running
+    assert [end.reason for end in ends] == [EndReason.OPERATOR] * 2
+    assert worker.remaining == 0
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         (b"", "names no room"),
         (b"# nothing\n\n", "names no room"),
         (b"https://meet.example.org/a\nhttps://meet.example.org/\n", "line 2"),
-        (b"\xff\xfe\x00", "no UTF-8 text"),
-        (b"x" * (2**20 + 1), "larger than"),
+        (b"\xff\xfe\x00", "not valid UTF-8"),
+        (b"x" * (2**22 + 1), "larger than"),
     ],
     ids=["empty", "comments", "no room", "binary", "huge"],
 )

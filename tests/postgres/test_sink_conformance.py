@@ -7,27 +7,28 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meeta_bot.delivery import registry
 from meeta_bot.delivery.jsonl import JsonLinesSink
-from meeta_bot.delivery.jsonl_stream import JsonLinesStream
-from meeta_bot.delivery.postgres import PostgresSink
-from meeta_bot.delivery.sink import Delivery, Sink
+from meeta_bot.delivery.registry import DATABASE, FILE, KINDS, STREAM, Destination
+from meeta_bot.delivery.sink import Delivery, Sink, SinkUnavailable
+from meeta_bot.errors import MeetaError
 from meeta_bot.events import SealedEvent
 from meeta_bot.settings import load
 from tests.postgres.samples import joined, seal_all, small_capture, started
 from tests.stack.postgres import fetch
 
 RELAXED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.differing_executors]
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 LONGEST_STEPS = 2**20  # of the event loop; no write takes that many
 Stored = dict[str, list[tuple[int, str]]]  # of each capture numbers and digests, in the order of the store
 
@@ -35,9 +36,16 @@ Stored = dict[str, list[tuple[int, str]]]  # of each capture numbers and digests
 class Store(abc.ABC):
     """Something that sinks write to, and what is in it."""
 
-    @abc.abstractmethod
+    def __init__(self, kind: str, target: str) -> None:
+        self.destination = Destination(kind, target)
+
     def new_sink(self) -> Sink:
         """A sink as another process would make it."""
+        return registry.make(self.destination, load())
+
+    def sink_of_nothing(self) -> Sink:
+        """A sink of the kind whose store can't be there."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     async def stored(self) -> Stored:
@@ -61,10 +69,11 @@ class Database(Store):
     """PostgreSQL."""
 
     def __init__(self, url: str) -> None:
+        super().__init__(DATABASE, url)
         self._url = url
 
-    def new_sink(self) -> Sink:
-        return PostgresSink(self._url, load())
+    def sink_of_nothing(self) -> Sink:
+        return registry.make(Destination(DATABASE, NOWHERE), load())
 
     async def stored(self) -> Stored:
         rows = await fetch(self._url, "SELECT capture_id, seq, digest FROM meeta.events ORDER BY capture_id, seq")
@@ -78,11 +87,12 @@ class Database(Store):
 class File(Store):
     """JSON Lines in a file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: str = FILE) -> None:
+        super().__init__(kind, str(path))
         self.path = path
 
-    def new_sink(self) -> Sink:
-        return JsonLinesSink(self.path, load())
+    def sink_of_nothing(self) -> Sink:
+        return registry.make(Destination(FILE, str(self.path.parent / "gone" / self.path.name)), load())
 
     async def stored(self) -> Stored:
         return by_capture((line["capture_id"], line["seq"], line["digest"]) for line in lines_of(self.path))
@@ -93,18 +103,19 @@ class File(Store):
 
 
 class Stream(File):
-    """JSON Lines on a descriptor that leads to a file, where a test can read them. It can't be opened again."""
+    """JSON Lines on standard output that leads to a file, where a test can read them. It can't be opened again."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
-        self._sink = JsonLinesStream(self._descriptor, load())
+        super().__init__(path, STREAM)
+        self._output = path.open("w", encoding="utf-8")
+        with contextlib.redirect_stdout(self._output):
+            self._sink = super().new_sink()
 
     def new_sink(self) -> Sink:
         return self._sink
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._output.close()
 
 
 def by_capture(rows: Any) -> Stored:
@@ -146,7 +157,9 @@ POISON = [
 
 
 class SinkPromises:
-    """The tests; a subclass gives the store."""
+    """The tests; a subclass names the kind and gives the store."""
+
+    kind: ClassVar[str]
 
     async def test_an_empty_batch_stores_nothing(self, store: Store) -> None:
         """The counts of a delivery add up to the size of the batch, also when that is none."""
@@ -243,6 +256,20 @@ class SinkPromises:
         await sink.close()
         await sink.close()
 
+    async def test_opening_is_safe_at_any_time(self, store: Store) -> None:
+        """`open` may come before the first write, twice, and after `close`; it stores nothing."""
+        batch = small_capture(4)
+        async with store.sink() as sink:
+            await sink.open()
+            await sink.open()
+            assert await store.stored() == {}
+            assert await sink.write(batch[:2]) == Delivery(2, 0, 0)
+            await sink.open()
+            assert await sink.write(batch) == Delivery(2, 2, 0)
+        await sink.open()
+        await sink.close()
+        assert await store.stored() == expected(batch)
+
     async def test_cancelling_loses_and_repeats_nothing(self, store: Store) -> None:
         """A cancelled write has stored its batch or not, and the same batch again finds out."""
         events, position = small_capture(400), 0
@@ -313,6 +340,17 @@ class LastingSinkPromises(SinkPromises):
             assert await sink.write(batch[400:]) == Delivery(100, 200, 0)
         assert await store.stored() == expected(batch)
 
+    async def test_opening_says_in_a_line_what_can_t_be_written(self, store: Store) -> None:
+        """`open` raises an error of the tree where `write` would wait, as often as it is asked."""
+        sink = store.sink_of_nothing()
+        for _ in range(2):
+            with pytest.raises(MeetaError) as caught:
+                await sink.open()
+            assert "\n" not in f"{caught.value}{caught.value.hint}"
+        with pytest.raises(SinkUnavailable):
+            await sink.write(small_capture(1))
+        await sink.close()
+
     async def test_a_sink_that_was_closed_writes_again(self, store: Store) -> None:
         """`close` lets go of connections and files; the next write gets them anew."""
         batch, other = small_capture(6), small_capture(4)
@@ -342,6 +380,8 @@ class LastingSinkPromises(SinkPromises):
 class TestPostgres(LastingSinkPromises):
     """PostgreSQL, each supported version."""
 
+    kind = DATABASE
+
     @pytest.fixture
     async def store(self, database_url: str) -> Store:
         return Database(database_url)
@@ -349,6 +389,8 @@ class TestPostgres(LastingSinkPromises):
 
 class TestJsonLinesFile(LastingSinkPromises):
     """JSON Lines in a file."""
+
+    kind = FILE
 
     @pytest.fixture
     async def store(self, tmp_path: Path) -> Store:
@@ -358,8 +400,25 @@ class TestJsonLinesFile(LastingSinkPromises):
 class TestJsonLinesStream(SinkPromises):
     """JSON Lines on a descriptor."""
 
+    kind = STREAM
+
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
         store = Stream(tmp_path / "events.jsonl")
         yield store
         store.close()
+
+
+def test_every_kind_of_sink_that_is_registered_is_held_to_the_promises() -> None:
+    """Whoever registers a sink is told here what else it takes: a class of tests above, which gives a store."""
+    assert set(KINDS) == {tests.kind for tests in _classes_of_tests(SinkPromises)}
+
+
+def test_what_a_spool_may_owe_is_held_to_what_a_sink_of_another_process_knows() -> None:
+    lasting = {tests.kind for tests in _classes_of_tests(LastingSinkPromises)}
+    assert {name for name, kind in KINDS.items() if kind.can_be_owed} <= lasting
+
+
+def _classes_of_tests(base: type[SinkPromises]) -> list[type[SinkPromises]]:
+    below = [found for subclass in base.__subclasses__() for found in _classes_of_tests(subclass)]
+    return [base, *below] if base.__name__.startswith("Test") else below

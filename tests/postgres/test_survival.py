@@ -76,6 +76,9 @@ class Truth:
     def __init__(self) -> None:
         self.events: list[SealedEvent] = []
 
+    async def open(self) -> None:
+        """Nothing is to be opened."""
+
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         self.events += batch
         return Delivery(len(batch), 0, 0)
@@ -91,6 +94,9 @@ class Watched:
         self._sink = sink
         self.sizes: list[int] = []
         self.duplicates = 0
+
+    async def open(self) -> None:
+        await self._sink.open()
 
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         delivery = await self._sink.write(batch)

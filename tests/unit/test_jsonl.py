@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from meeta_bot.delivery import jsonl, jsonl_stream
+from meeta_bot.delivery import jsonl, jsonl_stream, registry
 from meeta_bot.delivery.jsonl import JsonLinesSink
 from meeta_bot.delivery.jsonl_stream import JsonLinesStream
 from meeta_bot.delivery.sink import Delivery, SinkGone, SinkUnavailable
@@ -476,15 +476,18 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def test_a_dash_is_standard_output_and_anything_else_a_file() -> None:
-    named = jsonl.sink_to("events.jsonl", settings())
-    assert isinstance(named, JsonLinesSink)
-    assert named.quarantine_path == Path("events.jsonl.quarantine.jsonl")
+    assert registry.json_lines("-") == registry.Destination(registry.STREAM, "-")
+    named = registry.json_lines("events.jsonl")
+    assert named == registry.Destination(registry.FILE, str(Path.cwd() / "events.jsonl"))
+    sink = registry.make(named, settings())
+    assert isinstance(sink, JsonLinesSink)
+    assert sink.quarantine_path == Path.cwd() / "events.jsonl.quarantine.jsonl"
 
 
 def test_nothing_but_lines_goes_to_standard_output() -> None:
     program = (
         "import asyncio; from meeta_bot.delivery import jsonl; from tests.unit.test_jsonl import capture, settings;"
-        "asyncio.run(jsonl.sink_to('-', settings()).write(capture(3)))"
+        "asyncio.run(jsonl.standard_output(settings()).write(capture(3)))"
     )
     printed = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE).stdout
     assert [json.loads(line)["seq"] for line in printed.splitlines()] == [1, 2, 3]
@@ -545,7 +548,7 @@ async def test_a_write_to_a_pipe_that_nobody_empties_can_be_cancelled_and_goes_o
 def test_a_process_ends_although_nobody_empties_its_standard_output() -> None:
     program = (
         "import asyncio; from meeta_bot.delivery import jsonl; from tests.unit.test_jsonl import capture, settings;"
-        "asyncio.run(asyncio.wait_for(jsonl.sink_to('-', settings()).write(capture(1000)), 0.05))"
+        "asyncio.run(asyncio.wait_for(jsonl.standard_output(settings()).write(capture(1000)), 0.05))"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:

@@ -33,6 +33,9 @@ class MemorySink:
         self.after: Callable[[], None] = lambda: None
         self._news = asyncio.Condition()
 
+    async def open(self) -> None:
+        """Nothing is to be opened."""
+
     async def write(self, batch: Sequence[SealedEvent]) -> Delivery:
         self.tries += 1
         async with self._news:
