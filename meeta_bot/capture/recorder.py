@@ -19,13 +19,13 @@ import msgspec
 import uuid_utils
 
 from meeta_bot import __version__, events
-from meeta_bot.capture import admission, login
-from meeta_bot.capture.admission import Verdict
+from meeta_bot.capture.admission import ANSWERS, Credentials, Refusal
 from meeta_bot.capture.browser.bridge import Channel, PageMessage
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
 from meeta_bot.capture.browser.seats import Gone, Pages, Seat
 from meeta_bot.capture.departure import next_departure
 from meeta_bot.capture.log import CaptureLog, damage_said
+from meeta_bot.capture.login import Login
 from meeta_bot.capture.normalize import Message, State
 from meeta_bot.capture.phases import TABLE, Phase
 from meeta_bot.capture.reconnect import Returning
@@ -47,7 +47,7 @@ _TO_REACT_TO = frozenset(
         events.ConnectionEstablished,
         events.SignallingLost,
         events.SignallingRestored,
-        *admission.DECISIVE,
+        *ANSWERS,
     }
 )
 LAST_WORD = "hook.left"  # the hook's last message: the page has nothing more to tell
@@ -96,7 +96,8 @@ class Recorder:
         self._signalling_deadline: asyncio.TimerHandle | None = None
         self._seat: Seat | None = None
         self._channel: Channel | None = None
-        self._token: str | None = None
+        self._login = Login(request)
+        self._tried = Credentials()
         self._seen_ms = clock.monotonic_ms()  # until then, all that the page saw was handed over
         state = State(
             capture_id=self.capture_id,
@@ -143,7 +144,7 @@ class Recorder:
                 task.cancel()
             await asyncio.gather(*tasks, *self._asides, return_exceptions=True)
             if self._seat is not None:
-                await self._seat.vacate()
+                self._seat.vacate()
             self.settled.set()
         try:
             await self._last_events(end)
@@ -241,13 +242,11 @@ class Recorder:
         seat = await self._take_seat()
         before, self._seat = self._seat, seat
         if before is not None:  # kept until now, so that a page that is whole was not closed behind it
-            await before.vacate()
+            before.vacate()
         self._enter(Phase.CONNECTING)
-        self._token = login.current(self.request)
+        self._tried = self._login.credentials()
         self._channel = await seat.join(
-            msgspec.structs.replace(self.address, token=self._token),
-            name=self.request.name,
-            password=login.password(self.request),
+            self.address.room, name=self.request.name, token=self._tried.token, password=self._tried.password
         )
         return seat, self._channel
 
@@ -475,24 +474,12 @@ class Recorder:
         self._signalling_deadline = self._loop.call_later(seconds, self._lose, loss)
 
     def _judge(self, payload: events.Payload) -> None:
-        verdict = admission.verdict(
-            payload, has_password=login.password(self.request) is not None, has_token=self._token is not None
-        )
-        if verdict is None:
-            return
-        if verdict.reason in login.REFUSALS:
-            verdict = self._judge_token(verdict)
-        if verdict.is_passing:
-            self._lose_or_stop(verdict.reason, verdict.detail)
-        else:
-            self.stop(*verdict)
+        refusal = self._login.judge(payload, self._tried, wall_ms=self._clock.wall_ms(), was_in_room=self._was_in_room)
+        if refusal is not None:
+            self._accept(refusal)
 
-    def _judge_token(self, verdict: Verdict) -> Verdict:
-        """A token may have run out since the last login, and another may be there by now."""
-        return login.judged(
-            verdict,
-            self._token,
-            self.request,
-            wall_ms=self._clock.wall_ms(),
-            was_in_room=self._was_in_room,
-        )
+    def _accept(self, refusal: Refusal) -> None:
+        if refusal.is_passing:
+            self._lose_or_stop(refusal.reason, refusal.detail)
+        else:
+            self.stop(refusal.reason, refusal.detail)

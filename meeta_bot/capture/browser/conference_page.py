@@ -157,18 +157,18 @@ class ConferencePage:
             raise PageError("the page was not loaded")
         return self._bridge
 
-    async def join(self, conference: str, address: RoomAddress, *, name: str, password: str | None) -> Channel:
-        """Start to join `address` under the key `conference`; what happens arrives on the channel.
+    async def join(self, conference: str, room: str, *, name: str, token: str | None, password: str | None) -> Channel:
+        """Start to join `room` under the key `conference`; what happens arrives on the channel.
 
         :raises PageError: the library threw, or the page is gone.
         """
         channel = self.bridge.open(conference)
         request = {
             "conference": conference,
-            "room": address.room,
+            "room": room,
             "display_name": name,
             "password": password,
-            "token": address.token,
+            "token": token,
         }
         await self._call(f"meetaBot.join({literal(request)}, {literal(BINDING)})")
         return channel

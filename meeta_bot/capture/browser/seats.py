@@ -43,12 +43,12 @@ class Seat:
         self._page = page
         self._conference = conference
 
-    async def join(self, address: RoomAddress, *, name: str, password: str | None) -> Channel:
+    async def join(self, room: str, *, name: str, token: str | None, password: str | None) -> Channel:
         """Start to join; what happens arrives on the channel.
 
         :raises PageError: the library threw, or the page is gone.
         """
-        return await self._page.join(self._conference, address, name=name, password=password)
+        return await self._page.join(self._conference, room, name=name, token=token, password=password)
 
     def knock(self, name: str) -> None:
         """Ask to be let in from the lobby; the answer arrives on the channel."""
@@ -74,10 +74,10 @@ class Seat:
         """Drop the room without a goodbye: its signalling is lost. The place is kept until :meth:`vacate`."""
         self._page.forget(self._conference)
 
-    async def vacate(self) -> None:
+    def vacate(self) -> None:
         """Give the place back; the page closes behind the last one. Safe after a crash."""
         self._page.forget(self._conference)
-        await self._shared.vacate(self._conference)
+        self._shared.vacate(self._conference)
 
 
 class _SharedPage:
@@ -102,7 +102,7 @@ class _SharedPage:
                 raise PageError("the page was lost while it loaded") from None
             raise
 
-    async def vacate(self, conference: str) -> None:
+    def vacate(self, conference: str) -> None:
         self.seats.pop(conference, None)
         if not self.seats and not self._is_gone:
             self._pages.retire(self)
@@ -169,7 +169,7 @@ class Pages:
         except BaseException as error:
             if isinstance(error, Exception):
                 self.retire(shared)  # whoever asks next has another try, and not the same answer
-            await shared.vacate(conference)
+            shared.vacate(conference)
             raise
 
     async def watch(self) -> None:
