@@ -14,15 +14,24 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-import msgspec
 import uuid_utils
 
 from meeta_bot import __version__, events
 from meeta_bot.capture.admission import ANSWERS, Refusal
 from meeta_bot.capture.browser.seats import Pages, Seat
 from meeta_bot.capture.departure import next_departure
-from meeta_bot.capture.log import CaptureLog, damage_said
+from meeta_bot.capture.log import CaptureLog, damage_report
 from meeta_bot.capture.normalize import State
+from meeta_bot.capture.normalize.reports import (
+    ClockReport,
+    EndReport,
+    HeartbeatReport,
+    LossReport,
+    MeetingOverReport,
+    StandstillReport,
+    StartReport,
+    TelemetryReport,
+)
 from meeta_bot.capture.phases import TABLE, Phase
 from meeta_bot.capture.reconnect import Returning
 from meeta_bot.capture.request import CaptureRequest
@@ -99,7 +108,7 @@ class Recorder:
 
     async def run(self) -> End:
         """Record until something ends it; always ends with a reason, which is also the last event."""
-        await self._watched(self.log.tell("recorder.started", msgspec.to_builtins(self._introduction())))
+        await self._watched(self.log.report(self._introduction()))
         tasks = [asyncio.create_task(self._watched(self._live()), name=f"live {self.capture_id}")]
         tasks += [asyncio.create_task(self._watched(work)) for work in (self._heartbeats(), self._company())]
         end = self.end = await self._ending
@@ -125,13 +134,12 @@ class Recorder:
 
     async def _last_events(self, end: End) -> None:
         if end.reason in (EndReason.LEFT_ALONE, EndReason.ONLY_BOTS_LEFT):
-            await self.log.tell("recorder.meeting_over", urgent=True)
-        await self.log.tell_of_what_was_refused()
-        ended = events.CaptureEnded(reason=end.reason, detail=end.detail)
-        await self.log.tell("recorder.ended", msgspec.to_builtins(ended), urgent=True)
+            await self.log.report(MeetingOverReport(), urgent=True)
+        await self.log.report_what_was_refused()
+        await self.log.report(EndReport(reason=end.reason, detail=end.detail), urgent=True)
 
-    def _introduction(self) -> events.CaptureStarted:
-        return events.CaptureStarted(
+    def _introduction(self) -> StartReport:
+        return StartReport(
             room_url=self.address.url,
             deployment=self.address.deployment,
             room=self.address.room,
@@ -193,14 +201,14 @@ class Recorder:
         now_ms = self._clock.monotonic_ms()
         pause = self._returning.lost(loss.cause, now_ms)
         self._log.warning("room lost", cause=loss.cause.value, detail=loss.detail, attempt=self._returning.attempts)
-        said = {
-            "cause": loss.cause.value,
-            "attempt": self._returning.attempts,
-            "detail": loss.detail,
-            "ago_ms": max(0, math.ceil(now_ms - self._seen_ms)),
-            "evidence": loss.detail,
-        }
-        await self.log.tell("recorder.lost", said)
+        report = LossReport(
+            cause=loss.cause,
+            attempt=self._returning.attempts,
+            detail=loss.detail,
+            ago_ms=max(0, math.ceil(now_ms - self._seen_ms)),
+            evidence=loss.detail,
+        )
+        await self.log.report(report)
         self._enter(Phase.RECONNECTING)
         if isinstance(pause, EndReason):
             self.stop(pause, loss.detail)
@@ -229,35 +237,34 @@ class Recorder:
     async def _heartbeats(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_interval)
-            await self._tell_of_the_spool()
+            await self._report_the_spool()
             if self._stay is None or (channel := self._stay.channel) is None:
-                await self.log.tell("recorder.heartbeat", {})
+                await self.log.report(HeartbeatReport())
                 continue
-            page = {"page_made": channel.made, "page_taken": channel.page_seq, "page_missed": channel.missed}
-            await self.log.tell("recorder.heartbeat", page, seen_ms=self._stay.seen_ms)
+            report = HeartbeatReport(page_made=channel.made, page_taken=channel.page_seq, page_missed=channel.missed)
+            await self.log.report(report, seen_ms=self._stay.seen_ms)
 
-    async def _tell_of_the_spool(self) -> None:
+    async def _report_the_spool(self) -> None:
         """What the spool found out since the last heartbeat: damage, and that its end is near or no longer near."""
         damage = self._spool.take_damage(self.capture_id)
         if damage is not None:
-            await self.log.tell("recorder.damaged", damage_said(damage, self._clock.wall_ms()))
+            await self.log.report(damage_report(damage, self._clock.wall_ms()))
         if self.log.state.telemetry is self._spool.is_nearly_full:
-            await self.log.tell("recorder.telemetry", not self._spool.is_nearly_full)
+            await self.log.report(TelemetryReport(is_kept=not self._spool.is_nearly_full))
 
     def stood_still(self, stall: Stall) -> None:
         """The process got no time. Its page did, unless the whole machine was suspended, and keeps what it saw."""
         is_suspended = stall.suspended_ms > 0
-        said = {
-            "ms": stall.ms,
-            "suspended_ms": stall.suspended_ms,
-            "lost": (Lost.EVERYTHING if is_suspended else Lost.NOTHING).value,
-            "evidence": "the machine was suspended" if is_suspended else "the recorder got no time; its page had it",
-        }
-        self._aside(self.log.tell("recorder.stood_still", said))
+        report = StandstillReport(
+            ms=stall.ms,
+            lost=Lost.EVERYTHING if is_suspended else Lost.NOTHING,
+            evidence="the machine was suspended" if is_suspended else "the recorder got no time; its page had it",
+        )
+        self._aside(self.log.report(report))
 
     def clock_jumped(self, jump_ms: int) -> None:
-        """Somebody set the wall clock, by so many milliseconds."""
-        self._aside(self.log.tell("recorder.clock_jumped", {"jump_ms": jump_ms}))
+        """Record that somebody set the wall clock, by so many milliseconds."""
+        self._aside(self.log.report(ClockReport(jump_ms=jump_ms)))
 
     async def _company(self) -> None:
         """Leave when nobody is there any more, nobody ever came, or the time is over."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from meeta_bot import events
-from meeta_bot.capture.normalize.arguments import Ago, Malformed, Whole, argument, event
+from meeta_bot.capture.normalize.arguments import Ago, Whole, argument, event
+from meeta_bot.capture.normalize.reports import DamageReport, GapReport, StandstillReport, report_of
 from meeta_bot.capture.normalize.state import Blind, Message, Standstill, State, elapsed_ms, updated
 from meeta_bot.events import CaptureGap, Event, GapCause, Lost
 from meeta_bot.limits import LARGEST_NUMBER
@@ -18,35 +19,10 @@ from meeta_bot.limits import LARGEST_NUMBER
 STANDSTILL_TOLERANCE_MS = 6000
 
 
-class _Told(msgspec.Struct, kw_only=True):
-    """A gap whose both ends are known: as wall clock, or as how long ago they were."""
-
-    cause: GapCause
-    lost: Lost
-    from_at: Whole | None = None
-    to_at: Whole | None = None
-    ago_ms: Ago | None = None
-    until_ago_ms: Ago | None = None
-    evidence: str | None = None
-    missed: Whole | None = None
-
-
 class _Overflow(msgspec.Struct):
     missed: Whole
     from_at: Whole
     to_at: Whole
-
-
-class _Damage(msgspec.Struct):
-    missed: Whole
-    evidence: str
-    ago_ms: Ago = 0
-
-
-class _Standstill(msgspec.Struct):
-    ms: Ago
-    lost: Lost
-    evidence: str | None = None
 
 
 class _Slept(msgspec.Struct):
@@ -215,46 +191,43 @@ def signalling_back(state: State, message: Message) -> tuple[State, list[Event]]
 def overflow(state: State, message: Message) -> tuple[State, list[Event]]:
     """``hook.overflow({missed, from_at, to_at})``: the page's buffer was full."""
     given = msgspec.convert(argument(message, 0), _Overflow)
-    told = _Told(
-        cause=GapCause.PAGE_BUFFER_OVERFLOW,
-        lost=Lost.EVERYTHING,
-        from_at=given.from_at,
-        to_at=given.to_at,
+    payload = _bounded(
+        GapCause.PAGE_BUFFER_OVERFLOW,
+        Lost.EVERYTHING,
+        began=_moment(message, given.from_at, None),
+        ended=_moment(message, given.to_at, None),
         evidence="counted by the page",
         missed=given.missed,
     )
-    return state, [event(message, _as_told(told, message))]
+    return state, [event(message, payload)]
 
 
 def damaged(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.damaged({missed, evidence, ago_ms})``: the spool lost what it had."""
-    given = msgspec.convert(argument(message, 0), _Damage)
-    told = _Told(
-        cause=GapCause.SPOOL_DAMAGED,
-        lost=Lost.EVERYTHING,
-        ago_ms=given.ago_ms,
-        evidence=given.evidence,
-        missed=given.missed,
+    """Tell of a gap for what the spool has lost."""
+    report = report_of(message, DamageReport)
+    payload = _bounded(
+        GapCause.SPOOL_DAMAGED,
+        Lost.EVERYTHING,
+        began=_moment(message, None, report.ago_ms),
+        ended=_moment(message, None, None),
+        evidence=report.evidence,
+        missed=report.missed,
     )
-    return state, [event(message, _as_told(told, message))]
+    return state, [event(message, payload)]
 
 
 def gap(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.gap(fields of CaptureGap)``; ``ago_ms`` and ``until_ago_ms`` may take the place of its bounds."""
-    return state, [event(message, _as_told(msgspec.convert(argument(message, 0), _Told), message))]
-
-
-def _as_told(told: _Told, message: Message) -> CaptureGap:
-    if told.from_at is None and told.ago_ms is None:
-        raise Malformed("a gap without a beginning")
-    return _bounded(
-        told.cause,
-        told.lost,
-        began=_moment(message, told.from_at, told.ago_ms),
-        ended=_moment(message, told.to_at, told.until_ago_ms),
-        evidence=told.evidence,
-        missed=told.missed,
+    """Tell of a gap as it was reported."""
+    report = report_of(message, GapReport)
+    payload = _bounded(
+        report.cause,
+        report.lost,
+        began=_moment(message, report.from_at, report.ago_ms),
+        ended=_moment(message, report.to_at, report.until_ago_ms),
+        evidence=report.evidence,
+        missed=report.missed,
     )
+    return state, [event(message, payload)]
 
 
 def _moment(message: Message, at: int | None, ago_ms: float | None) -> tuple[int, int]:
@@ -266,15 +239,14 @@ def _moment(message: Message, at: int | None, ago_ms: float | None) -> tuple[int
 
 
 def stood_still(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.stood_still({ms, suspended_ms, lost, evidence})``: the process got no time up to now."""
-    given = msgspec.convert(argument(message, 0), _Standstill)
-    began_at, began_ms = _moment(message, None, given.ms)
+    """Tell of a gap for the time that the process did not get."""
+    report = report_of(message, StandstillReport)
     payload = _bounded(
         GapCause.HOST_SUSPENDED,
-        given.lost,
-        began=(began_at, began_ms),
+        report.lost,
+        began=_moment(message, None, report.ms),
         ended=(message.wall_ms, message.monotonic_ms),
-        evidence=given.evidence,
+        evidence=report.evidence,
     )
     return _standstill(state, message, payload)
 
@@ -315,7 +287,7 @@ RULES = {
     "hook.signalling_back": signalling_back,
     "hook.overflow": overflow,
     "hook.slept": slept,
-    "recorder.damaged": damaged,
-    "recorder.gap": gap,
-    "recorder.stood_still": stood_still,
+    DamageReport.origin: damaged,
+    GapReport.origin: gap,
+    StandstillReport.origin: stood_still,
 }

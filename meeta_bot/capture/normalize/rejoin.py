@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from meeta_bot import events
 from meeta_bot.capture.normalize import gaps
-from meeta_bot.capture.normalize.arguments import Ago, Whole, argument, endpoint_of, event
+from meeta_bot.capture.normalize.arguments import argument, endpoint_of, event
 from meeta_bot.capture.normalize.meeting import person_went
 from meeta_bot.capture.normalize.people import departure
+from meeta_bot.capture.normalize.reports import LossReport, report_of
 from meeta_bot.capture.normalize.state import (
     FORMER_IDS_LIMIT,
     Comparison,
@@ -28,7 +27,7 @@ from meeta_bot.capture.normalize.state import (
     has_settled,
     updated,
 )
-from meeta_bot.events import Event, GapCause, TranscriptionMode
+from meeta_bot.events import Event, TranscriptionMode
 
 Rule = Callable[[State, Message], tuple[State, list[Event]] | None]
 
@@ -103,19 +102,11 @@ _OF_ROOM = frozenset(
 )
 
 
-class _Loss(msgspec.Struct):
-    cause: GapCause
-    attempt: Whole = 1
-    detail: str | None = None
-    ago_ms: Ago = 0
-    evidence: str | None = None
-
-
 def lost(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.lost({cause, attempt, detail, ago_ms, evidence})``: the stay is over, or a try to get back was."""
-    given = msgspec.convert(argument(message, 0), _Loss)
-    state = gaps.room_lost(state, message, given.cause, given.evidence, given.ago_ms)
-    payload = events.CaptureReconnecting(cause=given.cause, attempt=given.attempt, detail=given.detail)
+    """Note that the stay is over, or that a try to get back was."""
+    report = report_of(message, LossReport)
+    state = gaps.room_lost(state, message, report.cause, report.evidence, report.ago_ms)
+    payload = events.CaptureReconnecting(cause=report.cause, attempt=report.attempt, detail=report.detail)
     return away(state), [event(message, payload)]
 
 
@@ -282,4 +273,4 @@ def _inferred(found: Sequence[Event]) -> list[Event]:
     return [updated(item, inferred=True, initial=False) for item in found]
 
 
-RULES = {"recorder.lost": lost}
+RULES = {LossReport.origin: lost}
