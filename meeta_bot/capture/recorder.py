@@ -226,7 +226,7 @@ class Recorder:
             self.stop(EndReason.DISK_FAILED, str(error))
         except Exception as error:
             self._log.exception("the recorder failed")
-            self.stop(EndReason.PAGE_CRASHED, f"internal error: {error!r}")
+            self.stop(EndReason.INTERNAL_ERROR, type(error).__name__)
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         """Do `work` beside everything else; the capture's end waits for it."""

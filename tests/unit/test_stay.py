@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,84 +11,20 @@ import pytest
 
 from meeta_bot import events, room_address
 from meeta_bot.capture.admission import Refusal
-from meeta_bot.capture.browser.bridge import PageMessage
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
 from meeta_bot.capture.browser.seats import Pages
 from meeta_bot.capture.log import CaptureLog
 from meeta_bot.capture.request import request_for
 from meeta_bot.capture.spool import Spool
-from meeta_bot.capture.stay import LAST_WORD, News, RoomLoss, Seated, Stay
+from meeta_bot.capture.stay import News, RoomLoss, Seated, Stay
 from meeta_bot.clock import SystemClock
 from meeta_bot.errors import BrowserError, PageError
 from meeta_bot.events import EndReason, GapCause
 from tests.unit.builders import settings, state
+from tests.unit.played_page import OWN, Page
 
 ADDRESS = room_address.parse("https://meet.example.org/Standup?jwt=a-token")
 WAIT_SECONDS = 10
-OWN = {"endpoint_id": "bot", "role": "none", "roster_size": 0}
-
-
-class Page:
-    """Pages, the only page, its only seat and its channel in one; it says what a test has it say."""
-
-    def __init__(self, problem: Exception | None = None) -> None:
-        self.problem = problem
-        self.on_gone: Callable[[Any], None] | None = None
-        self.joined: dict[str, Any] = {}
-        self.has_joined = asyncio.Event()
-        self.is_slow = False  # nobody is woken by what it says
-        self.acknowledged = 0
-        self.calls: list[str] = []
-        self.page_load, self.conference, self.seen_until = "load", "key", None
-        self._said: asyncio.Queue[PageMessage] = asyncio.Queue()
-        self._seq = 0
-
-    def say(self, origin: str, *args: Any) -> None:
-        self._seq += 1
-        self._said.put_nowait(PageMessage(self._seq, 1_700_000_000_000, float(self._seq), origin, list(args)))
-
-    # As Pages.
-
-    async def take(self, _address: Any, _key: str, on_gone: Callable[[Any], None]) -> Page:
-        if self.problem is not None:
-            raise self.problem
-        self.on_gone = on_gone
-        return self
-
-    # As a Seat.
-
-    async def join(self, room: str, **how: Any) -> Page:
-        self.joined = {"room": room, **how}
-        self.has_joined.set()
-        return self
-
-    def acknowledge(self, page_seq: int) -> None:
-        self.acknowledged = page_seq
-
-    def monotonic_ms(self, now: float) -> float:
-        return now
-
-    def earliest_ms(self, now: float) -> float:
-        return now
-
-    def knock(self, name: str) -> None:
-        self.calls.append(f"knock {name}")
-
-    def forget(self) -> None:
-        self.calls.append("forget")
-
-    async def leave(self) -> None:
-        self.say(LAST_WORD)
-
-    # As a Channel.
-
-    async def receive(self) -> list[PageMessage]:
-        if self.is_slow:
-            await asyncio.Event().wait()
-        return [await self._said.get()]
-
-    def receive_nowait(self) -> list[PageMessage]:
-        return [self._said.get_nowait() for _ in range(self._said.qsize())]
 
 
 class Staying:
@@ -144,7 +80,7 @@ async def test_what_the_page_handed_over_before_it_was_lost_is_taken(spool: Spoo
     await one.over()
     assert isinstance(await one.next(), events.ConferenceJoined)
     assert one.page.acknowledged == 1
-    assert one.page.calls == ["forget"]
+    assert one.page.calls == ["take", "join", "forget"]
 
 
 async def test_a_page_can_t_speak_in_the_recorder_s_name(spool: Spool) -> None:
@@ -185,7 +121,7 @@ async def test_a_lobby_has_a_longer_time_of_its_own(spool: Spool) -> None:
     await one.seated()
     one.stay.knock()
     assert await one.next() == Refusal(EndReason.LOBBY_TIMEOUT, "not let in after 0.1 s")
-    assert one.page.calls == ["knock Event recorder"]
+    assert one.page.calls == ["take", "join", "knock Event recorder"]
     one.running.cancel()
 
 
