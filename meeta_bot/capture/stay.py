@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 from meeta_bot.capture.admission import Credentials, Refusal
 from meeta_bot.capture.browser.bridge import Channel, PageMessage
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
-from meeta_bot.capture.browser.seats import Gone, Pages, Seat
+from meeta_bot.capture.browser.health import PageLoss, loss_of
+from meeta_bot.capture.browser.seats import Pages, Seat
 from meeta_bot.capture.log import CaptureLog
 from meeta_bot.capture.login import Login
 from meeta_bot.capture.normalize import Message
 from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.clock import Clock
-from meeta_bot.errors import BrowserError, PageError
+from meeta_bot.errors import BrowserError
 from meeta_bot.events import EndReason, GapCause, Payload
 from meeta_bot.settings import Settings
 
@@ -125,10 +126,8 @@ class Stay:
                     listening.result()  # it ends with an error only
         except PageNotLoaded as problem:
             self._on_news(Refusal(problem.reason, str(problem), is_passing=True))
-        except PageError as problem:
-            self.lose(RoomLoss(GapCause.PAGE_CRASHED, str(problem)))
         except BrowserError as problem:
-            self.lose(RoomLoss(GapCause.BROWSER_CRASHED, str(problem)))
+            self._page_lost(loss_of(problem))
         finally:
             await self._finish(tasks)
         return self._loss.result() if self._loss.done() else None
@@ -166,12 +165,12 @@ class Stay:
         seconds = self._settings.browser_start_timeout + self._settings.page_load_timeout
         try:
             async with asyncio.timeout(seconds):
-                return await self._pages.take(self._request.address, self._key, self._page_gone)
+                return await self._pages.take(self._request.address, self._key, self._page_lost)
         except TimeoutError:
             raise BrowserError(f"no page within {seconds:g} s") from None
 
-    def _page_gone(self, gone: Gone) -> None:
-        self.lose(RoomLoss(gone.cause, gone.evidence))
+    def _page_lost(self, loss: PageLoss) -> None:
+        self.lose(RoomLoss(loss.cause, loss.evidence))
 
     async def _join_deadline(self) -> None:
         """Refuse a bot that is not in the room in time; waiting in a lobby has a longer time of its own."""

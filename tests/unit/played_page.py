@@ -18,7 +18,7 @@ class Page:
 
     def __init__(self, problem: Exception | None = None) -> None:
         self.problem = problem
-        self.on_gone: Callable[[Any], None] | None = None
+        self.on_lost: Callable[[Any], None] | None = None
         self.keys: list[str] = []
         self.joined: dict[str, Any] = {}
         self.has_joined = asyncio.Event()
@@ -36,12 +36,12 @@ class Page:
 
     # As Pages.
 
-    async def take(self, _address: Any, key: str, on_gone: Callable[[Any], None]) -> Page:
+    async def take(self, _address: Any, key: str, on_lost: Callable[[Any], None]) -> Page:
         if self.problem is not None:
             raise self.problem
         self.keys.append(key)
         self.calls.append("take")
-        self.on_gone = on_gone
+        self.on_lost = on_lost
         return self
 
     # As a Seat.

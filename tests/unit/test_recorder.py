@@ -11,7 +11,8 @@ import pytest
 
 from meeta_bot import room_address
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
-from meeta_bot.capture.browser.seats import Gone, Pages
+from meeta_bot.capture.browser.health import PageLoss
+from meeta_bot.capture.browser.seats import Pages
 from meeta_bot.capture.phases import Phase
 from meeta_bot.capture.recorder import End, Recorder
 from meeta_bot.capture.request import request_for
@@ -71,8 +72,8 @@ async def test_a_seat_is_given_back_once_the_next_stay_has_its_own(spool: Spool)
     page.say("conference.joined", OWN)
     await until(recorder, Phase.IN_ROOM)
     page.has_joined.clear()
-    assert page.on_gone is not None
-    page.on_gone(Gone(GapCause.PAGE_CRASHED, "the page's process died"))
+    assert page.on_lost is not None
+    page.on_lost(PageLoss(GapCause.PAGE_CRASHED, "the page's process died"))
     await asyncio.wait_for(page.has_joined.wait(), WAIT_SECONDS)
     assert page.calls == ["take", "join", "forget", "take", "vacate", "join"]
     assert page.keys == [f"{recorder.capture_id}.1", f"{recorder.capture_id}.2"]

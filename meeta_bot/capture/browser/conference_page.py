@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from meeta_bot.capture.browser.bridge import BINDING, Channel, PageBridge
 from meeta_bot.capture.browser.evaluate import evaluate, literal
+from meeta_bot.capture.browser.health import PageHealth
 from meeta_bot.clock import Clock
 from meeta_bot.errors import PageError
 from meeta_bot.events import EndReason
@@ -56,21 +56,16 @@ class _Look(msgspec.Struct):
 
 
 class ConferencePage:
-    """One page with the hook in it, for any number of rooms of one deployment. ``on_gone`` is called if it crashes."""
+    """One page with the hook in it, for any number of rooms of one deployment. ``health`` hears if it crashes."""
 
-    def __init__(self, page: Page, clock: Clock, settings: Settings, on_gone: Callable[[], None]) -> None:
+    def __init__(self, page: Page, clock: Clock, settings: Settings, health: PageHealth) -> None:
         self._page = page
         self._clock = clock
         self._settings = settings
         self._devtools: CDPSession | None = None
         self._bridge: PageBridge | None = None
-        self._on_gone = on_gone
-        self._has_crashed = False
-        page.on("crash", self._crashed)
-
-    def _crashed(self, _: Page) -> None:
-        self._has_crashed = True
-        self._on_gone()
+        self._health = health
+        health.attach(page)
 
     async def load(self, address: RoomAddress) -> None:
         """Open the room's page and put the hook into it.
@@ -190,7 +185,7 @@ class ConferencePage:
     async def close(self) -> None:
         """Close the page. Safe to call twice and after a crash."""
         if self._bridge is not None:
-            if not self._has_crashed:
+            if not self._health.has_crashed:
                 await self._bridge.settle()  # goodbyes: without them the bot stays in its rooms for a minute
             await self._bridge.close()
         with contextlib.suppress(PlaywrightError, TimeoutError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from playwright.async_api import Error as PlaywrightError
 from meeta_bot.capture.browser.chromium import Chromium
 from meeta_bot.capture.browser.conference_page import ConferencePage
 from meeta_bot.capture.browser.evaluate import evaluate, literal
+from meeta_bot.capture.browser.health import BrowserHealth, PageHealth
 from meeta_bot.clock import SystemClock
 from meeta_bot.errors import PageError
 from meeta_bot.room_address import RoomAddress
@@ -61,11 +61,10 @@ class Document(msgspec.Struct, frozen=True):
 class ProbePage:
     """The page of one address. ``load`` first, ``close`` always."""
 
-    def __init__(self, page: Page, settings: Settings) -> None:
+    def __init__(self, page: Page, settings: Settings, health: BrowserHealth) -> None:
         self._page = page
         self._settings = settings
-        self._crashed = asyncio.Event()
-        self._conference_page = ConferencePage(page, SystemClock(), settings, self._crashed.set)
+        self._conference_page = ConferencePage(page, SystemClock(), settings, PageHealth(health, lambda _: None))
         self._devtools: CDPSession | None = None
         self._answer: Response | None = None
         page.on("response", self._response)
@@ -76,7 +75,7 @@ class ProbePage:
 
         :raises BrowserError: the browser is gone.
         """
-        return cls(await chromium.new_page(), settings)
+        return cls(await chromium.new_page(), settings, chromium.health)
 
     def _response(self, response: Response) -> None:
         if response.frame == self._page.main_frame and response.request.is_navigation_request():
