@@ -1,4 +1,4 @@
-"""What the recorder and the hook say of themselves."""
+"""The lives of recorder and hook, by their own reports."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class _Installed(msgspec.Struct):
 
 
 def started(state: State, message: Message) -> tuple[State, list[Event]]:
-    """Tell of the capture's beginning."""
+    """Note the capture's beginning."""
     report = report_of(message, StartReport)
     return state, [event(message, events.CaptureStarted(**msgspec.structs.asdict(report)))]
 
 
 def installed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.installed({page_load, events, library_version})``."""
+    """Note the hook: ``hook.installed({page_load, events, library_version})``."""
     from meeta_bot.capture.normalize import known_origins
 
     given = msgspec.convert(argument(message, 0), _Installed)
@@ -47,33 +47,33 @@ def installed(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def leaving(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.leaving()``: from now on, departures are the bot's own view closing."""
+    """Note that the bot leaves: ``hook.leaving()``. From now on, departures are its own view closing."""
     return updated(state, leaving=True), []
 
 
 def page_is_empty(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.left()``: the hook has told everything."""
+    """Note nothing: ``hook.left()`` says that the hook has handed over everything."""
     return state, []
 
 
 def hook_error(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.error(where, message)``: a listener failed; the event it was for is lost but for this."""
+    """Note a failed listener: ``hook.error(where, message)``. The event it was for is lost but for this."""
     return state, [event(message, events.CaptureError(where=text(message, 0), message=text(message, 1)))]
 
 
 def join_failed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.join_failed(message)``: the library threw while the conference was built."""
+    """Note a failed join: ``hook.join_failed(message)``. The library threw while the conference was built."""
     return state, [event(message, events.CaptureError(where="join", message=text(message, 0)))]
 
 
 def recorder_error(state: State, message: Message) -> tuple[State, list[Event]]:
-    """Tell of an error in the recorder."""
+    """Note an error in the recorder."""
     report = report_of(message, ErrorReport)
     return state, [event(message, events.CaptureError(where=report.where, message=report.message))]
 
 
 def heartbeat(state: State, message: Message) -> tuple[State, list[Event]]:
-    """Tell the books, this heartbeat not counted."""
+    """Note the books, this heartbeat not counted."""
     report = report_of(message, HeartbeatReport)
     counts = state.counts
     payload = events.CaptureHeartbeat(
@@ -94,7 +94,7 @@ def heartbeat(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def clock_jumped(state: State, message: Message) -> tuple[State, list[Event]]:
-    """Tell of a wall clock that was set."""
+    """Note a wall clock that was set."""
     return state, [event(message, events.CaptureClockJumped(jump_ms=report_of(message, ClockReport).jump_ms))]
 
 
@@ -104,7 +104,7 @@ def telemetry(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def ended(state: State, message: Message) -> tuple[State, list[Event]]:
-    """Tell of the end, and before it of what is out of view and stays so."""
+    """Note the end, and before it the gaps of what is out of view and stays so."""
     report = report_of(message, EndReport)
     state, found = gaps.closed(state, message, "the end of the capture")
     counts = state.counts
