@@ -21,21 +21,21 @@ from meeta_bot.settings import Settings
 
 
 class _SpoolRefusal(NamedTuple):
-    """The spool took nothing since ``since_ms`` of the monotonic clock, and who had something did not wait."""
+    """A spool that took nothing since ``since_ms`` of the monotonic clock, though something was to be written."""
 
     since_ms: float
     is_full: bool
 
 
 class CaptureLog:
-    """Normalizes what is said of one capture and appends it to the spool, one after the other.
+    """The log of one capture: messages are normalized and appended to the spool, one after the other.
 
-    ``company_changed`` is set when who is in the room may have changed. ``state``, ``position`` and ``last_event`` are
-    of what is on disk.
+    ``departure_changed`` is set when the time of the bot's departure may have changed. ``state``, ``position`` and
+    ``last_event`` are of what is on disk.
     """
 
     def __init__(
-        self, state: State, spool: Spool, settings: Settings, clock: Clock, company_changed: asyncio.Event
+        self, state: State, spool: Spool, settings: Settings, clock: Clock, departure_changed: asyncio.Event
     ) -> None:
         self.state = state
         self.position = Position()
@@ -45,7 +45,7 @@ class CaptureLog:
         self._spool = spool
         self._settings = settings
         self._clock = clock
-        self._company_changed = company_changed
+        self._departure_changed = departure_changed
         self._turn = asyncio.Lock()
         self._seen_ms: float | None = None  # until then, all that the page saw is on disk
         self._refused: _SpoolRefusal | None = None
@@ -53,7 +53,7 @@ class CaptureLog:
         self._log = get_logger("recorder", capture=state.capture_id)
 
     def elapsed_ms(self) -> int:
-        """Since the capture began, by the monotonic clock."""
+        """Return the time since the capture began, by the monotonic clock."""
         return int(self._clock.monotonic_ms() - self.started_ms)
 
     async def report(self, report: Report, *, urgent: bool = False, seen_ms: float | None = None) -> None:
@@ -94,12 +94,12 @@ class CaptureLog:
                 self._seen_ms = seen_ms
                 self.last_event = found[-1]
             if (state.in_conference, state.meeting) != (self.state.in_conference, self.state.meeting):
-                self._company_changed.set()
+                self._departure_changed.set()
             self.state = state
             return found
 
     def _wall_ms(self, monotonic_ms: float | None) -> int:
-        """The wall clock at a moment of the past; None is now."""
+        """Return the wall clock at a moment of the past; None is now."""
         ago_ms = 0.0 if monotonic_ms is None else max(0.0, self._clock.monotonic_ms() - monotonic_ms)
         return self._clock.wall_ms() - math.ceil(ago_ms)
 

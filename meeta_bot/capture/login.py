@@ -1,4 +1,4 @@
-"""The door: which credentials the bot of a request logs in with, and what it means that they were refused.
+"""The door: the credentials that the bot of a request logs in with, and the meaning of their refusal.
 
 A JSON Web Token is only carried, never verified: that is the server's part. What a file holds is read anew for every
 login, so that whoever issues tokens can renew it while a capture runs. Only this module knows where credentials come
@@ -28,7 +28,7 @@ class Login:
         self._request = request
 
     def credentials(self) -> Credentials:
-        """Return what to log in with this time; a file that can't be read just now gives none."""
+        """Return the credentials for the next login; a file that can't be read just now gives none."""
         return Credentials(token=self._token(), password=self._password())
 
     def judge(self, payload: Payload, tried: Credentials, *, wall_ms: int, was_in_room: bool) -> Refusal | None:

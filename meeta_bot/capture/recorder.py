@@ -18,7 +18,7 @@ import uuid_utils
 
 from meeta_bot import __version__, events
 from meeta_bot.capture.admission import ANSWERS, Refusal
-from meeta_bot.capture.browser.seats import Pages, Seat
+from meeta_bot.capture.browser.seats import Seat, Seats
 from meeta_bot.capture.departure import next_departure
 from meeta_bot.capture.log import CaptureLog, damage_report
 from meeta_bot.capture.normalize import State
@@ -33,7 +33,7 @@ from meeta_bot.capture.normalize.reports import (
     TelemetryReport,
 )
 from meeta_bot.capture.phases import TABLE, Phase
-from meeta_bot.capture.reconnect import Returning
+from meeta_bot.capture.reconnect import Reconnect
 from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.capture.spool import Position, Spool
 from meeta_bot.capture.standstill import Stall
@@ -46,31 +46,31 @@ from meeta_bot.settings import Settings
 
 
 class End(NamedTuple):
-    """Why a capture ends."""
+    """The end of a capture."""
 
     reason: EndReason
     detail: str | None = None
 
 
 class Recorder:
-    """Records one room once. Make one per capture; :meth:`run` does everything."""
+    """The recorder of one room, once. Make one per capture; :meth:`run` does everything."""
 
-    def __init__(self, request: CaptureRequest, pages: Pages, spool: Spool, settings: Settings, clock: Clock) -> None:
+    def __init__(self, request: CaptureRequest, seats: Seats, spool: Spool, settings: Settings, clock: Clock) -> None:
         self.request = request
         self.address = address = request.address
         self.capture_id = str(uuid_utils.uuid7())
         self.phase = Phase.STARTING
         self.end: End | None = None
         self.settled = asyncio.Event()  # in the room, waiting to be let in, or over: joining takes no more work
-        self._pages = pages
+        self._seats = seats
         self._spool = spool
         self._settings = settings
         self._clock = clock
         self._log = get_logger("recorder", capture=self.capture_id, room=address.url)
         self._ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._asides: set[asyncio.Task[None]] = set()
-        self._company_changed = asyncio.Event()
-        self._returning = Returning(settings)
+        self._departure_changed = asyncio.Event()
+        self._reconnect = Reconnect(settings)
         self._was_in_room = False
         self._stays = 0
         self._stay: Stay | None = None  # None between two stays
@@ -83,16 +83,16 @@ class Recorder:
             schedule_key=request.schedule_key,
             statistics_interval_ms=int(settings.statistics_interval * 1000),
         )
-        self.log = CaptureLog(state, spool, settings, clock, self._company_changed)
+        self.log = CaptureLog(state, spool, settings, clock, self._departure_changed)
 
     @property
     def state(self) -> State:
-        """What the normalizer knows, as far as it is on disk."""
+        """The normalizer's state, as far as it is on disk."""
         return self.log.state
 
     @property
     def position(self) -> Position:
-        """How far the log has come on disk."""
+        """The position that the log has reached on disk."""
         return self.log.position
 
     @property
@@ -108,9 +108,9 @@ class Recorder:
 
     async def run(self) -> End:
         """Record until something ends it; always ends with a reason, which is also the last event."""
-        await self._watched(self.log.report(self._introduction()))
-        tasks = [asyncio.create_task(self._watched(self._live()), name=f"live {self.capture_id}")]
-        tasks += [asyncio.create_task(self._watched(work)) for work in (self._heartbeats(), self._company())]
+        await self._guarded(self.log.report(self._introduction()))
+        tasks = [asyncio.create_task(self._guarded(self._live()), name=f"live {self.capture_id}")]
+        tasks += [asyncio.create_task(self._guarded(work)) for work in (self._heartbeats(), self._depart_in_time())]
         end = self.end = await self._ending
         self._enter(Phase.LEAVING)
         self._log.info("leaving", reason=end.reason.value, detail=end.detail)
@@ -178,13 +178,13 @@ class Recorder:
         until_ms = math.inf
         if self._was_in_room:
             now_ms = self._clock.monotonic_ms()
-            until_ms = now_ms + self._returning.left_ms(now_ms)
+            until_ms = now_ms + self._reconnect.left_ms(now_ms)
         return Stay(
-            key, self.request, self._pages, self.log, self._settings, self._clock, self._react, until_ms=until_ms
+            key, self.request, self._seats, self.log, self._settings, self._clock, self._react, until_ms=until_ms
         )
 
     def _part_with(self, stay: Stay) -> None:
-        """Keep of a stay what outlives it: its seat, for a while, and until when all was seen."""
+        """Keep the two things that outlive a stay: its seat, for a while, and until when all was seen."""
         self._stay = None
         self._seen_ms = self._seen_ms if stay.seen_ms is None else stay.seen_ms
         if stay.seat is not None:
@@ -197,13 +197,13 @@ class Recorder:
             self._kept_seat = None
 
     async def _may_return(self, loss: RoomLoss) -> bool:
-        """Say that the room is lost, and wait for the moment to try again; False when there is none any more."""
+        """Report the loss, and wait for the moment to try again; False when there is none any more."""
         now_ms = self._clock.monotonic_ms()
-        pause = self._returning.lost(loss.cause, now_ms)
-        self._log.warning("room lost", cause=loss.cause.value, detail=loss.detail, attempt=self._returning.attempts)
+        pause = self._reconnect.lost(loss.cause, now_ms)
+        self._log.warning("room lost", cause=loss.cause.value, detail=loss.detail, attempt=self._reconnect.attempts)
         report = LossReport(
             cause=loss.cause,
-            attempt=self._returning.attempts,
+            attempt=self._reconnect.attempts,
             detail=loss.detail,
             ago_ms=max(0, math.ceil(now_ms - self._seen_ms)),
             evidence=loss.detail,
@@ -218,8 +218,8 @@ class Recorder:
 
     # --- timers ---------------------------------------------------------------------------------------------------
 
-    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
-        """Whatever goes wrong must end this capture with a reason, and no other capture."""
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await `work`; any error in it ends this capture with a reason, and no other capture."""
         try:
             await work
         except SpoolError as error:
@@ -230,7 +230,7 @@ class Recorder:
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         """Do `work` beside everything else; the capture's end waits for it."""
-        task = asyncio.create_task(self._watched(work))
+        task = asyncio.create_task(self._guarded(work))
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
 
@@ -245,7 +245,7 @@ class Recorder:
             await self.log.report(report, seen_ms=self._stay.seen_ms)
 
     async def _report_the_spool(self) -> None:
-        """What the spool found out since the last heartbeat: damage, and that its end is near or no longer near."""
+        """Report news of the spool since the last heartbeat: damage, and that its bound is near or no longer near."""
         damage = self._spool.take_damage(self.capture_id)
         if damage is not None:
             await self.log.report(damage_report(damage, self._clock.wall_ms()))
@@ -253,7 +253,7 @@ class Recorder:
             await self.log.report(TelemetryReport(is_kept=not self._spool.is_nearly_full))
 
     def stood_still(self, stall: Stall) -> None:
-        """The process got no time. Its page did, unless the whole machine was suspended, and keeps what it saw."""
+        """Record a standstill. The page had time, unless the whole machine was suspended, and keeps what it saw."""
         is_suspended = stall.suspended_ms > 0
         report = StandstillReport(
             ms=stall.ms,
@@ -266,29 +266,29 @@ class Recorder:
         """Record that somebody set the wall clock, by so many milliseconds."""
         self._aside(self.log.report(ClockReport(jump_ms=jump_ms)))
 
-    async def _company(self) -> None:
+    async def _depart_in_time(self) -> None:
         """Leave when nobody is there any more, nobody ever came, or the time is over."""
         while True:
-            self._company_changed.clear()
+            self._departure_changed.clear()
             due = next_departure(self.log.state, self.log.elapsed_ms(), self.request)
             if due is not None and due.seconds <= 0:
                 self.stop(due.reason)
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else due.seconds):
-                    await self._company_changed.wait()
+                    await self._departure_changed.wait()
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
     def _react(self, news: News) -> None:
-        """Do what there is to do about `news` of the present stay."""
+        """Act on `news` of the present stay."""
         if self._ending.done() or self._stay is None:
             return  # what comes on the way out means nothing any more
         reaction = _REACTIONS.get(type(news))
         if reaction is not None:
             reaction(self, self._stay, news)
 
-    def _take_place(self, _stay: Stay, _: Seated) -> None:
+    def _begin_to_join(self, _stay: Stay, _: Seated) -> None:
         self._vacate_kept_seat()
         self._enter(Phase.CONNECTING)
 
@@ -305,11 +305,11 @@ class Recorder:
         self._was_in_room = True
         stay.arrive()
         self.settled.set()
-        if self._returning.attempts:
-            self._log.info("back in the room", attempts=self._returning.attempts, participants=payload.roster_size)
+        if self._reconnect.attempts:
+            self._log.info("back in the room", attempts=self._reconnect.attempts, participants=payload.roster_size)
         else:
             self._log.info("in the room", participants=payload.roster_size)
-        self._returning.back()
+        self._reconnect.back()
 
     def _wait_in_lobby(self, stay: Stay, _: events.CaptureLobbyWaiting) -> None:
         self._enter(Phase.LOBBY)
@@ -339,7 +339,7 @@ class Recorder:
 
 # All news that are a reason to act, each with what is done about it; few of the many events are.
 _REACTIONS: dict[type[News], Callable[[Recorder, Stay, Any], None]] = {
-    Seated: Recorder._take_place,
+    Seated: Recorder._begin_to_join,
     Refusal: Recorder._accept,
     events.CaptureHookInstalled: Recorder._note_library,
     events.CaptureLobbyWaiting: Recorder._wait_in_lobby,

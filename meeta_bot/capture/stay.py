@@ -17,7 +17,7 @@ from meeta_bot.capture.admission import Credentials, Refusal
 from meeta_bot.capture.browser.bridge import Channel, PageMessage
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
 from meeta_bot.capture.browser.health import PageLoss, loss_of
-from meeta_bot.capture.browser.seats import Pages, Seat
+from meeta_bot.capture.browser.seats import Seat, Seats
 from meeta_bot.capture.log import CaptureLog
 from meeta_bot.capture.login import Login
 from meeta_bot.capture.normalize import Message
@@ -55,7 +55,7 @@ class Stay:
         self,
         key: str,
         request: CaptureRequest,
-        pages: Pages,
+        seats: Seats,
         log: CaptureLog,
         settings: Settings,
         clock: Clock,
@@ -70,7 +70,7 @@ class Stay:
         """
         self._key = key
         self._request = request
-        self._pages = pages
+        self._seats = seats
         self._log = log
         self._settings = settings
         self._clock = clock
@@ -165,7 +165,7 @@ class Stay:
         seconds = self._settings.browser_start_timeout + self._settings.page_load_timeout
         try:
             async with asyncio.timeout(seconds):
-                return await self._pages.take(self._request.address, self._key, self._page_lost)
+                return await self._seats.take(self._request.address, self._key, self._page_lost)
         except TimeoutError:
             raise BrowserError(f"no page within {seconds:g} s") from None
 
@@ -190,7 +190,7 @@ class Stay:
                 await self._in_room.wait()
         return self._in_room.is_set()
 
-    # --- what the owner says ----------------------------------------------------------------------------------------
+    # --- what the owner decides -------------------------------------------------------------------------------------
 
     def lose(self, loss: RoomLoss) -> None:
         """End the stay; the first reason wins, since a page that is gone is noticed in many places."""
@@ -239,7 +239,7 @@ class Stay:
             await self._take(seat, channel, await channel.receive())
 
     async def _take(self, seat: Seat, channel: Channel, fresh: list[PageMessage]) -> None:
-        """Normalize, store and acknowledge what a page said."""
+        """Normalize, store and acknowledge messages of a page."""
         messages = [self._from_page(seat, message) for message in fresh]
         page_load = f"{channel.page_load}/{channel.conference}"
         seen_ms = seat.earliest_ms(fresh[-1].now)

@@ -80,8 +80,8 @@ async def page(examination: Examination) -> Finding:
 def judged(document: Document, asked: str) -> Finding:
     """What to think of a page that was asked of the host `asked`."""
     said = f"HTTP status {document.status}"
-    if document.place != asked:
-        said += f" from {document.place}, to where it redirects"
+    if document.host != asked:
+        said += f" from {document.host}, to where it redirects"
     if document.issuer is None or document.expires is None:
         return ok(f"{said}, no TLS")
     said += f", {document.protocol or 'TLS'}, certificate of {document.issuer} until {document.expires:%Y-%m-%d}"
@@ -92,7 +92,7 @@ def judged(document: Document, asked: str) -> Finding:
 
 async def configuration(examination: Examination) -> Finding:
     """How the configuration comes, and whether it says what joining needs."""
-    examination.seen = seen = await examination.page.look(KEYS)
+    examination.seen = seen = await examination.page.contents(KEYS)
     how = f"a script of its own, {urlsplit(seen.config_script).path}" if seen.config_script else "inlined into the page"
     missing = [key for key in ("hosts.domain", "hosts.muc") if not seen.config[key]]
     if not seen.config["websocket"] and not seen.config["bosh"]:

@@ -14,7 +14,7 @@ OWN = {"endpoint_id": "bot", "role": "none", "roster_size": 0}
 
 
 class Page:
-    """Pages, the only page, its only seat and its channel in one; it says what a test has it say."""
+    """Seats, the only page, its only seat and its channel in one; it says what a test has it say."""
 
     def __init__(self, problem: Exception | None = None) -> None:
         self.problem = problem
@@ -34,7 +34,7 @@ class Page:
         self._seq += 1
         self._said.put_nowait(PageMessage(self._seq, 1_700_000_000_000, float(self._seq), origin, list(args)))
 
-    # As Pages.
+    # As Seats.
 
     async def take(self, _address: Any, key: str, on_lost: Callable[[Any], None]) -> Page:
         if self.problem is not None:

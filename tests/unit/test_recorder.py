@@ -12,7 +12,7 @@ import pytest
 from meeta_bot import room_address
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
 from meeta_bot.capture.browser.health import PageLoss
-from meeta_bot.capture.browser.seats import Pages
+from meeta_bot.capture.browser.seats import Seats
 from meeta_bot.capture.phases import Phase
 from meeta_bot.capture.recorder import End, Recorder
 from meeta_bot.capture.request import request_for
@@ -35,7 +35,7 @@ async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
 
 def recorder_of(spool: Spool, page: Page, **changes: Any) -> Recorder:
     chosen = settings(**changes)
-    return Recorder(request_for(ADDRESS, chosen), cast("Pages", page), spool, chosen, SystemClock())
+    return Recorder(request_for(ADDRESS, chosen), cast("Seats", page), spool, chosen, SystemClock())
 
 
 async def end_of(recording: asyncio.Task[End]) -> End:

@@ -12,7 +12,7 @@ import pytest
 from meeta_bot import events, room_address
 from meeta_bot.capture.admission import Refusal
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
-from meeta_bot.capture.browser.seats import Pages
+from meeta_bot.capture.browser.seats import Seats
 from meeta_bot.capture.log import CaptureLog
 from meeta_bot.capture.request import request_for
 from meeta_bot.capture.spool import Spool
@@ -36,7 +36,7 @@ class Staying:
         self.log = CaptureLog(state(), spool, chosen, clock, asyncio.Event())
         self.news: asyncio.Queue[News] = asyncio.Queue()
         request = request_for(ADDRESS, chosen)
-        self.stay = Stay("key", request, cast("Pages", page), self.log, chosen, clock, self.news.put_nowait)
+        self.stay = Stay("key", request, cast("Seats", page), self.log, chosen, clock, self.news.put_nowait)
         self.running = asyncio.create_task(self.stay.run())
 
     async def next(self) -> News:

@@ -1,5 +1,7 @@
-"""Chromium: found, started, and asked for pages. One for the whole process; one that died, or that its health judges to
-be of no use, is followed by another as soon as somebody asks for a page.
+"""Chromium: found, started, and asked for pages.
+
+There is one for the whole process. One that died, or that its health judges to be of no use, is followed by another as
+soon as somebody asks for a page.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ _ARGUMENTS = (
 
 
 def find_chromium(settings: Settings, bundled: str | None = None) -> Path:
-    """The Chromium to use: the one set, Playwright's own if it is there, one on PATH.
+    """Return the Chromium to use: the one set, Playwright's own if it is there, one on PATH.
 
     :raises BrowserNotFound: there is none.
     """
@@ -66,7 +68,7 @@ def find_chromium(settings: Settings, bundled: str | None = None) -> Path:
 
 
 class Chromium:
-    """The running browser, and the next one in its place. ``health`` judges it and its pages."""
+    """The running browser, and the next one after it. ``health`` judges it and its pages."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
@@ -131,7 +133,7 @@ class Chromium:
         return browser
 
     def _why_it_did_not_start(self, text: str) -> str:
-        """The telling line of Playwright's many: what the program said itself, or what became of it."""
+        """Return the one line of Playwright's many that helps: the program's own, or what became of it."""
         if "Timeout" in text:
             return self._too_late()
         if said := re.search(r"\[pid=\d+\]\[err\] (.*\S)", text):
@@ -152,7 +154,7 @@ class Chromium:
         self.health.gone()
 
     async def new_page(self) -> Page:
-        """An empty page for ``rooms_per_page`` rooms, of a new browser if the one before is gone.
+        """Return an empty page for ``rooms_per_page`` rooms, of a new browser if the one before is gone.
 
         :raises BrowserError: the browser is gone and does not come back, or gives no page.
         """
@@ -168,7 +170,7 @@ class Chromium:
                 raise BrowserError(f"Chromium gave no page: {_first_line(error)}") from error
 
     async def _running(self) -> Browser:
-        """The browser; a new one, and if need be with a new driver, in place of one that is gone."""
+        """Return the browser; a new one, and if need be with a new driver, if it is gone."""
         if self._stopped:
             raise BrowserError("Chromium is not running")
         if self._browser is None and self._playwright is not None:
@@ -191,7 +193,7 @@ class Chromium:
         self._disconnected(browser)
 
     async def _profile_with_room(self, browser: Browser) -> BrowserContext:
-        """Pages of one profile share caches, and 255 websockets: further ones would wait for ever, in silence."""
+        """Return a profile for one more page: its pages share 255 websockets, and further ones would wait for ever."""
         most = max(1, self._settings.rooms_per_profile // self._settings.rooms_per_page)
         for profile in self._profiles:
             if len(profile.pages) < most:
@@ -219,19 +221,19 @@ class Chromium:
                         await part
 
     async def _process_id(self, browser: Browser) -> int | None:
-        """Chromium's own; None when it does not tell, and then it can only be closed."""
+        """Return Chromium's own process id; None when it gives none, and then it can only be closed."""
         try:
             async with asyncio.timeout(self._settings.page_call_timeout):
                 session = await browser.new_browser_cdp_session()
-                told = await session.send("SystemInfo.getProcessInfo")
+                answer = await session.send("SystemInfo.getProcessInfo")
                 await session.detach()
         except (PlaywrightError, TimeoutError):
             return None
-        return next((int(one["id"]) for one in told["processInfo"] if one["type"] == "browser"), None)
+        return next((int(one["id"]) for one in answer["processInfo"] if one["type"] == "browser"), None)
 
 
 def _kill_group(pid: int) -> None:
-    """Chromium with all its processes: those that stand still don't notice that it is gone."""
+    """Kill Chromium with all its processes: those that stand still don't notice that it is gone."""
     with contextlib.suppress(ProcessLookupError):
         if os.getpgid(pid) == pid:
             os.killpg(pid, signal.SIGKILL)

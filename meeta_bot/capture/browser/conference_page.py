@@ -43,14 +43,14 @@ _CONTENT_TYPES = {"Script": "application/javascript", "Stylesheet": "text/css"}
 
 
 class PageNotLoaded(PageError):
-    """The room's page could not be used; ``reason`` is how the capture ends for it."""
+    """An address whose page can't be used; ``reason`` is how a capture ends for it."""
 
     def __init__(self, message: str, reason: EndReason) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-class _Look(msgspec.Struct):
+class _PageParts(msgspec.Struct):
     config: bool
     library: bool
 
@@ -83,8 +83,8 @@ class ConferencePage:
         except PlaywrightError as error:
             raise _not_loaded(address, str(error)) from error
         except TimeoutError:
-            place = urlsplit(address.url).netloc
-            raise PageNotLoaded(f"{place} did not answer in time", EndReason.ROOM_UNREACHABLE) from None
+            host = urlsplit(address.url).netloc
+            raise PageNotLoaded(f"{host} did not answer in time", EndReason.ROOM_UNREACHABLE) from None
 
     async def _prepare(self) -> None:
         self._devtools = await self._page.context.new_cdp_session(self._page)
@@ -126,14 +126,14 @@ class ConferencePage:
             "heartbeat": self._settings.page_heartbeat_ms,
             "stall": self._settings.stall_tolerance * 1000,
         }
-        look = msgspec.convert(await self._call("meetaBot.look()"), _Look)
-        if not look.library:
-            raise _no_library(address, status, look)
+        parts = msgspec.convert(await self._call("meetaBot.look()"), _PageParts)
+        if not parts.library:
+            raise _no_library(address, status, parts)
         await self._read_its_clock()
         await self._call(f"meetaBot.configure({literal(limits)}); meetaBot.live({literal(BINDING)})")
 
     async def _read_its_clock(self) -> None:
-        """More than once: on a busy machine one answer may take so long that the moment it tells of is vague."""
+        """Read the page's clock more than once: on a busy machine an answer may take so long that it means little."""
         for _ in range(CLOCK_READINGS):
             before_ms = self._clock.monotonic_ms()
             now = await self._call("performance.now()")
@@ -193,7 +193,7 @@ class ConferencePage:
                 await self._page.close()
 
     async def _call(self, expression: str, within: float | None = None) -> Any:
-        """The value of a JavaScript expression, or of the promise that it is.
+        """Return the value of a JavaScript expression, or of the promise that it is.
 
         :raises PageError: it threw, the page is gone, or the deadline is over.
         """
@@ -206,36 +206,36 @@ class ConferencePage:
             raise PageError("the page does not answer") from None
 
 
-def _no_library(address: RoomAddress, status: int, look: _Look) -> PageNotLoaded:
-    place = urlsplit(address.url).netloc
+def _no_library(address: RoomAddress, status: int, parts: _PageParts) -> PageNotLoaded:
+    host = urlsplit(address.url).netloc
     if status >= 400:
-        return PageNotLoaded(f"{place} answered with HTTP status {status}", EndReason.ROOM_UNREACHABLE)
-    if look.config:
-        return PageNotLoaded(f"{place} serves no lib-jitsi-meet with its page", EndReason.NOT_JITSI)
+        return PageNotLoaded(f"{host} answered with HTTP status {status}", EndReason.ROOM_UNREACHABLE)
+    if parts.config:
+        return PageNotLoaded(f"{host} serves no lib-jitsi-meet with its page", EndReason.NOT_JITSI)
     return PageNotLoaded(f"there is no Jitsi Meet behind {address.url}", EndReason.NOT_JITSI)
 
 
 def _not_loaded(address: RoomAddress, error: str) -> PageNotLoaded:
-    place = urlsplit(address.url).netloc
+    host = urlsplit(address.url).netloc
     known = {
-        "ERR_NAME_NOT_RESOLVED": f"there is no host {place}",
-        "ERR_CONNECTION_REFUSED": f"nothing listens at {place}",
-        "ERR_UNSAFE_PORT": f"browsers refuse the port of {place}",
-        "ERR_EMPTY_RESPONSE": f"what answers at {place} is no web server",
-        "ERR_INVALID_HTTP_RESPONSE": f"what answers at {place} is no web server",
-        "ERR_HTTP_RESPONSE_CODE_FAILURE": f"{place} answered with an error and nothing else",
-        "ERR_SSL_PROTOCOL_ERROR": f"what answers at {place} does not speak https",
+        "ERR_NAME_NOT_RESOLVED": f"there is no host {host}",
+        "ERR_CONNECTION_REFUSED": f"nothing listens at {host}",
+        "ERR_UNSAFE_PORT": f"browsers refuse the port of {host}",
+        "ERR_EMPTY_RESPONSE": f"what answers at {host} is no web server",
+        "ERR_INVALID_HTTP_RESPONSE": f"what answers at {host} is no web server",
+        "ERR_HTTP_RESPONSE_CODE_FAILURE": f"{host} answered with an error and nothing else",
+        "ERR_SSL_PROTOCOL_ERROR": f"what answers at {host} does not speak https",
         "ERR_INTERNET_DISCONNECTED": "this machine has no network",
-        "Timeout": f"{place} did not answer in time",
+        "Timeout": f"{host} did not answer in time",
     }
     for part, message in known.items():
         if part in error:
             return PageNotLoaded(message, EndReason.ROOM_UNREACHABLE)
     if "ERR_CERT" in error or "ERR_SSL" in error:
-        return PageNotLoaded(f"the certificate of {place} is not trusted", EndReason.CERTIFICATE_REJECTED)
+        return PageNotLoaded(f"the certificate of {host} is not trusted", EndReason.CERTIFICATE_REJECTED)
     code = re.search(r"net::(ERR_\w+)", error)
     detail = code[1] if code else error.partition("\n")[0][:200]
-    return PageNotLoaded(f"{place} can't be reached: {detail}", EndReason.ROOM_UNREACHABLE)
+    return PageNotLoaded(f"{host} can't be reached: {detail}", EndReason.ROOM_UNREACHABLE)
 
 
 @cache

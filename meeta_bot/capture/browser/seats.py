@@ -1,4 +1,4 @@
-"""Pages and the rooms that share them.
+"""Seats of captures in pages, which rooms share.
 
 Rooms of one deployment sit in one page, up to ``rooms_per_page``: a room then costs a connection instead of a
 renderer. The price is that a renderer's crash takes all rooms of its page, so the setting weighs memory against
@@ -29,7 +29,7 @@ OnLost = Callable[[PageLoss], None]
 
 
 class Seat:
-    """A capture's place in a page. Made by :meth:`Pages.take`, given back by :meth:`vacate`."""
+    """A capture's seat in a page. Made by :meth:`Seats.take`, given back by :meth:`vacate`."""
 
     def __init__(self, shared: _SharedPage, page: ConferencePage, conference: str) -> None:
         self._shared = shared
@@ -52,11 +52,11 @@ class Seat:
         self._page.bridge.acknowledge(self._conference, page_seq)
 
     def monotonic_ms(self, now: float) -> float:
-        """The page's ``performance.now()`` on our monotonic clock, as near as is known."""
+        """Return the page's ``performance.now()`` on our monotonic clock, as near as is known."""
         return self._page.bridge.monotonic_ms(now)
 
     def earliest_ms(self, now: float) -> float:
-        """The earliest that the page's ``performance.now()`` can have been on our monotonic clock."""
+        """Return the earliest that the page's ``performance.now()`` can have been on our monotonic clock."""
         return self._page.bridge.earliest_ms(now)
 
     async def leave(self) -> None:
@@ -64,11 +64,11 @@ class Seat:
         await self._page.leave(self._conference)
 
     def forget(self) -> None:
-        """Drop the room without a goodbye: its signalling is lost. The place is kept until :meth:`vacate`."""
+        """Drop the room without a goodbye: its signalling is lost. The seat is kept until :meth:`vacate`."""
         self._page.forget(self._conference)
 
     def vacate(self) -> None:
-        """Give the place back; the page closes behind the last one. Safe after a crash."""
+        """Give the seat back; the page closes behind the last one. Safe after a crash."""
         self._page.forget(self._conference)
         self._shared.vacate(self._conference)
 
@@ -76,15 +76,15 @@ class Seat:
 class _SharedPage:
     """One page, loaded once for all who sit in it."""
 
-    def __init__(self, pages: Pages, address: RoomAddress) -> None:
+    def __init__(self, owner: Seats, address: RoomAddress) -> None:
         self.seats: dict[str, OnLost] = {}
-        self._pages = pages
-        self.health = pages.health.add(self._lost)
+        self._owner = owner
+        self.health = owner.health.add(self._lost)
         self._is_gone = False
-        self._loading = asyncio.create_task(pages.load(address, self.health), name=f"load {address.deployment}")
+        self._loading = asyncio.create_task(owner.load(address, self.health), name=f"load {address.deployment}")
 
     async def loaded(self) -> ConferencePage:
-        """The page, when it has loaded; as often as there are seats.
+        """Return the page, when it has loaded; as often as there are seats.
 
         :raises PageNotLoaded, BrowserError, PageError: it could not be; all who wait learn the same.
         """
@@ -99,8 +99,8 @@ class _SharedPage:
     def vacate(self, conference: str) -> None:
         self.seats.pop(conference, None)
         if not self.seats and not self._is_gone:
-            self._pages.retire(self)
-            self._pages.in_background(self.close())
+            self._owner.retire(self)
+            self._owner.in_background(self.close())
 
     async def close(self) -> None:
         self._is_gone = True
@@ -120,15 +120,15 @@ class _SharedPage:
         if self._is_gone:
             return
         self._is_gone = True
-        self._pages.retire(self)
+        self._owner.retire(self)
         _log.warning("page lost", cause=loss.cause.value, rooms=len(self.seats))
         for on_lost in list(self.seats.values()):
             on_lost(loss)
-        self._pages.in_background(self.close())
+        self._owner.in_background(self.close())
 
 
-class Pages:
-    """Gives captures their places. One for the whole process."""
+class Seats:
+    """The seats of all captures, in pages that are opened and closed for them. One for the whole process."""
 
     def __init__(self, chromium: Chromium, clock: Clock, settings: Settings) -> None:
         self._chromium = chromium
@@ -139,7 +139,7 @@ class Pages:
         self.health = chromium.health
 
     async def take(self, address: RoomAddress, conference: str, on_lost: OnLost) -> Seat:
-        """A place for `conference` in a loaded page of its deployment; ``on_lost`` is called if that page is lost.
+        """Return a seat for `conference` in a loaded page of its deployment; ``on_lost`` is called if it is lost.
 
         :raises PageNotLoaded: nothing answers, or what answers is no Jitsi Meet.
         :raises BrowserError: the browser is gone, or its pages can't be used.
@@ -178,7 +178,7 @@ class Pages:
         return pages[-1]
 
     async def load(self, address: RoomAddress, health: PageHealth) -> ConferencePage:
-        """A new page of the room's deployment, with the hook in it; errors as :meth:`take`."""
+        """Return a new page of the room's deployment, with the hook in it; errors as :meth:`take`."""
         empty = await self._chromium.new_page()
         page = ConferencePage(empty, self._clock, self._settings, health)
         try:
