@@ -15,7 +15,7 @@ from pathlib import Path
 
 from meeta_bot.capture import spool as spools
 from meeta_bot.capture.browser.chromium import Chromium
-from meeta_bot.capture.browser.seats import Pages
+from meeta_bot.capture.browser.seats import Seats
 from meeta_bot.capture.log import end_cut_captures
 from meeta_bot.capture.pace import JoinPace
 from meeta_bot.capture.phases import Phase
@@ -23,7 +23,7 @@ from meeta_bot.capture.recorder import End, Recorder
 from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.capture.spool import Spool
 from meeta_bot.capture.spool.directory import spool_root
-from meeta_bot.capture.standstill import Stall, Watch
+from meeta_bot.capture.standstill import Stall, StandstillWatch
 from meeta_bot.clock import Clock, SystemClock
 from meeta_bot.delivery import outlets, owed
 from meeta_bot.delivery.outlets import LeftSpool
@@ -75,13 +75,13 @@ class Worker:
         self.writer = self._outlets.database
         self._left: list[asyncio.Task[int]] = []  # spools of others that are being delivered
         self.chromium = Chromium(settings)
-        self.pages = Pages(self.chromium, self._clock, settings)
+        self.pages = Seats(self.chromium, self._clock, settings)
         self.recorders: list[Recorder] = []  # in the order in which they began, those that have ended too
         self._rooms: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._is_up = asyncio.Event()  # there is a browser
         self._news = asyncio.Event()  # a room came or ended, or nothing more is to come
         self._pace = JoinPace(settings)
-        self._watch = Watch(self._clock, settings, self._stood_still, self._clock_jumped)
+        self._watch = StandstillWatch(self._clock, settings, self._stood_still, self._clock_jumped)
 
     async def run(self, requests: Iterable[CaptureRequest] = (), *, stay: bool = False) -> list[End]:
         """Serve every request, and those added meanwhile, until all captures have ended.

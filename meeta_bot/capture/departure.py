@@ -1,4 +1,4 @@
-"""When the bot leaves because of who is in the room, or because its time is over. Pure.
+"""Departures: the bot leaves because of who is in the room, or because its time is over. Pure.
 
 People count, not sound: whoever listens in silence is company, and another bot is none.
 """
@@ -13,14 +13,14 @@ from meeta_bot.events import EndReason
 
 
 class Departure(NamedTuple):
-    """In how many seconds the bot leaves if nothing changes until then (0 or less: now), and why."""
+    """A departure in so many seconds (0 or less: now) if nothing changes until then, and its reason."""
 
     seconds: float
     reason: EndReason
 
 
 def next_departure(state: State, elapsed_ms: float, request: CaptureRequest) -> Departure | None:
-    """The first that is due, `elapsed_ms` after the capture's start; None while the bot has reason to stay for ever."""
+    """Return the first that is due, `elapsed_ms` after the capture's start; None while the bot may stay for ever."""
     found: list[Departure] = []
     if request.max_duration is not None:
         found.append(Departure(request.max_duration - elapsed_ms / 1000, EndReason.MAX_DURATION))

@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from meeta_bot import events
 from meeta_bot.capture.normalize import Message, State, normalize
+from meeta_bot.capture.normalize.reports import DamageReport, EndReport, GapReport, Report, message_of
 from meeta_bot.capture.spool import Append, Damage, OpenCapture, Position, Spool
 from meeta_bot.clock import Clock
 from meeta_bot.errors import SpoolError, SpoolFull
@@ -22,22 +20,22 @@ from meeta_bot.logs import get_logger
 from meeta_bot.settings import Settings
 
 
-class _Refused(NamedTuple):
-    """The spool took nothing since ``since_ms`` of the monotonic clock, and who had something did not wait."""
+class _SpoolRefusal(NamedTuple):
+    """A spool that took nothing since ``since_ms`` of the monotonic clock, though something was to be written."""
 
     since_ms: float
     is_full: bool
 
 
 class CaptureLog:
-    """Normalizes what is said of one capture and appends it to the spool, one after the other.
+    """The log of one capture: messages are normalized and appended to the spool, one after the other.
 
-    ``company_changed`` is set when who is in the room may have changed. ``state``, ``position`` and ``last_event`` are
-    of what is on disk.
+    ``departure_changed`` is set when the time of the bot's departure may have changed. ``state``, ``position`` and
+    ``last_event`` are of what is on disk.
     """
 
     def __init__(
-        self, state: State, spool: Spool, settings: Settings, clock: Clock, company_changed: asyncio.Event
+        self, state: State, spool: Spool, settings: Settings, clock: Clock, departure_changed: asyncio.Event
     ) -> None:
         self.state = state
         self.position = Position()
@@ -47,20 +45,20 @@ class CaptureLog:
         self._spool = spool
         self._settings = settings
         self._clock = clock
-        self._company_changed = company_changed
+        self._departure_changed = departure_changed
         self._turn = asyncio.Lock()
         self._seen_ms: float | None = None  # until then, all that the page saw is on disk
-        self._refused: _Refused | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._refused: _SpoolRefusal | None = None
+        self._reporting: asyncio.Task[None] | None = None
         self._log = get_logger("recorder", capture=state.capture_id)
 
     def elapsed_ms(self) -> int:
-        """Since the capture began, by the monotonic clock."""
+        """Return the time since the capture began, by the monotonic clock."""
         return int(self._clock.monotonic_ms() - self.started_ms)
 
-    async def tell(self, origin: str, *args: Any, urgent: bool = False, seen_ms: float | None = None) -> None:
-        """Record something that the recorder itself knows."""
-        message = Message(origin, list(args), self._clock.wall_ms(), self.elapsed_ms())
+    async def report(self, report: Report, *, urgent: bool = False, seen_ms: float | None = None) -> None:
+        """Record something that the recorder itself knows; ``urgent`` and ``seen_ms`` as for :meth:`record`."""
+        message = message_of(report, self._clock.wall_ms(), self.elapsed_ms())
         await self.record([message], urgent=urgent, seen_ms=seen_ms)
 
     async def record(
@@ -92,12 +90,12 @@ class CaptureLog:
                 self._seen_ms = seen_ms
                 self.last_event = found[-1]
             if (state.in_conference, state.meeting) != (self.state.in_conference, self.state.meeting):
-                self._company_changed.set()
+                self._departure_changed.set()
             self.state = state
             return found
 
     def _wall_ms(self, monotonic_ms: float | None) -> int:
-        """The wall clock at a moment of the past; None is now."""
+        """Return the wall clock at a moment of the past; None is now."""
         ago_ms = 0.0 if monotonic_ms is None else max(0.0, self._clock.monotonic_ms() - monotonic_ms)
         return self._clock.wall_ms() - math.ceil(ago_ms)
 
@@ -112,52 +110,52 @@ class CaptureLog:
                 now_ms = self._clock.monotonic_ms()
                 failed_ms, full = failed_ms or now_ms, isinstance(error, SpoolFull)
                 if not self.is_patient or now_ms - failed_ms >= self._settings.spool_retry_timeout * 1000:
-                    self._refused = self._refused or _Refused(failed_ms, is_full=full)
+                    self._refused = self._refused or _SpoolRefusal(failed_ms, is_full=full)
                     raise
                 self._log.error("the spool takes nothing", problem=str(error), hint=error.hint)
                 await asyncio.sleep(self._settings.spool_retry_pause)
         if failed_ms is not None:
             # Not now: whoever appends has the turn.
-            self._telling = asyncio.create_task(
-                self._tell_of_a_wait(self._clock.monotonic_ms() - failed_ms, full=full), name="tell of a wait"
+            self._reporting = asyncio.create_task(
+                self._report_a_wait(self._clock.monotonic_ms() - failed_ms, full=full), name="report a wait"
             )
         return position
 
-    async def tell_of_what_was_refused(self) -> None:
-        """What was seen and is not on disk, because the spool did not take it, lies in a gap: with the last words."""
+    async def report_what_was_refused(self) -> None:
+        """Record, with the last words, a gap for what was seen and is not on disk since the spool did not take it."""
         if self._refused is None:
             return
         since_ms = self._refused.since_ms if self._seen_ms is None else min(self._seen_ms, self._refused.since_ms)
-        said = {
-            "cause": _cause(is_full=self._refused.is_full).value,
-            "lost": Lost.EVERYTHING.value,
-            "ago_ms": math.ceil(self._clock.monotonic_ms() - since_ms),
-            "until_ago_ms": 0,
-            "evidence": "the spool took nothing, up to the end",
-        }
-        await self.tell("recorder.gap", said, urgent=True)
+        report = GapReport(
+            cause=_cause(is_full=self._refused.is_full),
+            lost=Lost.EVERYTHING,
+            ago_ms=math.ceil(self._clock.monotonic_ms() - since_ms),
+            until_ago_ms=0,
+            evidence="the spool took nothing, up to the end",
+        )
+        await self.report(report, urgent=True)
 
-    async def _tell_of_a_wait(self, waited_ms: float, *, full: bool) -> None:
-        """The spool took nothing for a while. The page kept what it saw; if it could not, it says so itself."""
-        said = {
-            "cause": _cause(is_full=full).value,
-            "lost": Lost.NOTHING.value,
-            "ago_ms": int(waited_ms),
-            "until_ago_ms": 0,
-            "evidence": "the spool took nothing; the page kept what it saw",
-        }
-        with contextlib.suppress(SpoolError):  # it takes nothing again: that is told when it does
-            await self.tell("recorder.gap", said)
+    async def _report_a_wait(self, waited_ms: float, *, full: bool) -> None:
+        """Record that the spool took nothing for a while: the page kept what it saw, or says itself that it didn't."""
+        report = GapReport(
+            cause=_cause(is_full=full),
+            lost=Lost.NOTHING,
+            ago_ms=int(waited_ms),
+            until_ago_ms=0,
+            evidence="the spool took nothing; the page kept what it saw",
+        )
+        with contextlib.suppress(SpoolError):  # it takes nothing again: that is reported when it does
+            await self.report(report)
 
 
 def _cause(*, is_full: bool) -> GapCause:
     return GapCause.SPOOL_FULL if is_full else GapCause.SPOOL_DAMAGED
 
 
-def damage_said(damage: Damage, now: int) -> dict[str, Any]:
-    """The argument of ``recorder.damaged``, told at wall clock `now` in ms."""
-    since_at = now if damage.since_at is None else damage.since_at
-    return {"missed": damage.missed, "evidence": damage.evidence, "ago_ms": max(0, now - since_at)}
+def damage_report(damage: Damage, wall_ms: int) -> DamageReport:
+    """Return the report of `damage`, made at `wall_ms`."""
+    since_at = wall_ms if damage.since_at is None else damage.since_at
+    return DamageReport(missed=damage.missed, evidence=damage.evidence, ago_ms=max(0, wall_ms - since_at))
 
 
 async def end_cut_captures(spool: Spool, clock: Clock) -> int:
@@ -177,15 +175,15 @@ async def end_cut_captures(spool: Spool, clock: Clock) -> int:
 
 def _last_words(capture: OpenCapture, now: int) -> list[Message]:
     at, last_ms = capture.touched_at, capture.state.last_ms
-    gap = events.CaptureGap(
+    reports: list[Report] = []
+    if capture.damage is not None:
+        reports.append(damage_report(capture.damage, at))
+    killed = GapReport(
         cause=GapCause.PROCESS_KILLED,
         lost=Lost.EVERYTHING,
         from_at=at,
         to_at=max(now, at),
         evidence="from when all that was seen is on disk, to the adoption of the spool by another process",
     )
-    end = events.CaptureEnded(reason=EndReason.PROCESS_KILLED)
-    said = [("recorder.gap", msgspec.to_builtins(gap)), ("recorder.ended", msgspec.to_builtins(end))]
-    if capture.damage is not None:
-        said.insert(0, ("recorder.damaged", damage_said(capture.damage, at)))
-    return [Message(origin, [args], at, last_ms) for origin, args in said]
+    reports += [killed, EndReport(reason=EndReason.PROCESS_KILLED)]
+    return [message_of(report, at, last_ms) for report in reports]

@@ -1,7 +1,8 @@
-"""JSON Web Tokens that let the bot in: where the present one comes from, and what it means that one was refused.
+"""The door: the credentials that the bot of a request logs in with, and the meaning of their refusal.
 
-A token is only carried, never verified: that is the server's part. What a file holds is read anew for every login, so
-that whoever issues tokens can renew it while a capture runs.
+A JSON Web Token is only carried, never verified: that is the server's part. What a file holds is read anew for every
+login, so that whoever issues tokens can renew it while a capture runs. Only this module knows where credentials come
+from; everybody else carries them.
 """
 
 from __future__ import annotations
@@ -10,32 +11,65 @@ from pathlib import Path
 
 import jwt
 
-from meeta_bot.capture.admission import Verdict
+from meeta_bot.capture import admission
+from meeta_bot.capture.admission import Credentials, Refusal
 from meeta_bot.capture.request import CaptureRequest
-from meeta_bot.events import EndReason
+from meeta_bot.events import EndReason, Payload
 
 # Refusals of a login that another token, or one at all, may undo.
-REFUSALS = frozenset({EndReason.TOKEN_REJECTED, EndReason.TOKEN_EXPIRED, EndReason.AUTHENTICATION_REQUIRED})
+_OF_TOKENS = frozenset({EndReason.TOKEN_REJECTED, EndReason.TOKEN_EXPIRED, EndReason.AUTHENTICATION_REQUIRED})
 _NOT_READ = "the file of the token holds none that can be read"
 
 
-def current(request: CaptureRequest) -> str | None:
-    """Return the token to log in with: the link's own, else the first line of the file, else the one that was given.
+class Login:
+    """The way of one request's bot through the door, as often as it comes back."""
 
-    A file that can't be read just now gives none: the server then says what it thinks of that.
-    """
-    if request.address.token is not None:
-        return request.address.token
-    if request.token_file is not None:
-        return _first_line(request.token_file)
-    return request.token.get_secret_value() if request.token is not None else None
+    def __init__(self, request: CaptureRequest) -> None:
+        self._request = request
 
+    def credentials(self) -> Credentials:
+        """Return the credentials for the next login; a file that can't be read just now gives none."""
+        return Credentials(token=self._token(), password=self._password())
 
-def password(request: CaptureRequest) -> str | None:
-    """Return the room's password: the first line of the file, else the one that was given; None when there is none."""
-    if request.password_file is not None:
-        return _first_line(request.password_file)
-    return request.password.get_secret_value() if request.password is not None else None
+    def judge(self, payload: Payload, tried: Credentials, *, wall_ms: int, was_in_room: bool) -> Refusal | None:
+        """Return what `payload` means, an answer to a login with `tried`, at the moment `wall_ms`; None for nothing.
+
+        A token may have run out since the login, and another may be there by now: a bot that was in its room may get
+        back in with that.
+        """
+        refusal = admission.refusal(payload, tried)
+        if refusal is None or refusal.reason not in _OF_TOKENS:
+            return refusal
+        return self._judge_token(refusal, tried.token, wall_ms, was_in_room=was_in_room)
+
+    def _judge_token(self, refusal: Refusal, tried: str | None, wall_ms: int, *, was_in_room: bool) -> Refusal:
+        """Tell a token that can be renewed, or will be once its file is written, from one that is over or wrong."""
+        present = self._token()
+        if present is None and self._request.token_file is not None:
+            if was_in_room:
+                return Refusal(refusal.reason, _NOT_READ, is_passing=True)
+            return Refusal(refusal.reason, f"{refusal.detail}; {_NOT_READ}" if refusal.detail else _NOT_READ)
+        if was_in_room and present not in (None, tried):
+            return Refusal(refusal.reason, "the token was renewed meanwhile", is_passing=True)
+        if refusal.reason is EndReason.TOKEN_REJECTED and tried is not None and has_expired(tried, wall_ms):
+            return Refusal(EndReason.TOKEN_EXPIRED, refusal.detail)
+        return refusal
+
+    def _token(self) -> str | None:
+        """Return the link's own token, else the first line of the file, else the one that was given."""
+        request = self._request
+        if request.address.token is not None:
+            return request.address.token
+        if request.token_file is not None:
+            return _first_line(request.token_file)
+        return request.token.get_secret_value() if request.token is not None else None
+
+    def _password(self) -> str | None:
+        """Return the first line of the password's file, else the password that was given."""
+        request = self._request
+        if request.password_file is not None:
+            return _first_line(request.password_file)
+        return request.password.get_secret_value() if request.password is not None else None
 
 
 def _first_line(file: Path) -> str | None:
@@ -45,8 +79,8 @@ def _first_line(file: Path) -> str | None:
         return None
 
 
-def expiry_ms(token: str) -> float | None:
-    """When the token says (claim ``exp``, RFC 7519) that its time is over; None for one that does not or can't be read.
+def _expiry_ms(token: str) -> float | None:
+    """Return the end of a token's time by its own word (claim ``exp``, RFC 7519); None without a word on it.
 
     Milliseconds since 1970, as large as anybody likes to write.
     """
@@ -58,24 +92,6 @@ def expiry_ms(token: str) -> float | None:
 
 
 def has_expired(token: str, wall_ms: float) -> bool:
-    """Whether the token says that its time is over at the moment `wall_ms`."""
-    end_ms = expiry_ms(token)
+    """Return True when the token's time, by its own word, is over at the moment `wall_ms`."""
+    end_ms = _expiry_ms(token)
     return end_ms is not None and end_ms <= wall_ms
-
-
-def judged(refusal: Verdict, tried: str | None, request: CaptureRequest, *, wall_ms: int, was_in_room: bool) -> Verdict:
-    """What a refusal (one of :data:`REFUSALS`) of a login with the token `tried` means at the moment `wall_ms`.
-
-    One that was in its room may get back in with the token that is there by now, or will be when whoever writes the
-    file is done with it. Else a token whose time is over is told from one that is wrong, where the server does not.
-    """
-    present = current(request)
-    if present is None and request.token_file is not None:
-        if was_in_room:
-            return Verdict(EndReason.ROOM_UNREACHABLE, _NOT_READ)
-        return Verdict(refusal.reason, f"{refusal.detail}; {_NOT_READ}" if refusal.detail else _NOT_READ)
-    if was_in_room and present not in (None, tried):
-        return Verdict(EndReason.ROOM_UNREACHABLE, "the token was renewed meanwhile")
-    if refusal.reason is EndReason.TOKEN_REJECTED and tried is not None and has_expired(tried, wall_ms):
-        return Verdict(EndReason.TOKEN_EXPIRED, refusal.detail)
-    return refusal

@@ -1,4 +1,4 @@
-"""How fast rooms are joined: so many a second begin, so many at once are on their way in."""
+"""The pace at which rooms are joined: so many a second begin, so many at once are on their way in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class JoinPace:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """One's turn to join, kept until the block is left; in the order in which it was asked for."""
+        """Wait for one's turn to join, and keep it until the block is left; turns come in the order of asking."""
         async with self._at_once:
             now = asyncio.get_running_loop().time()
             begin, self._next = max(now, self._next), max(now, self._next) + self._interval

@@ -1,4 +1,4 @@
-"""Where a capture stands, how long it may stand there, and how it goes on: one table.
+"""Phases of a capture, how long it may stand in each, and how it goes on: one table.
 
 No phase lasts for ever. A deadline is the name of a setting; when it is over, one of the phase's ends is the reason,
 or the capture tries again. The diagram in ARCHITECTURE.md is what :func:`diagram` gives.
@@ -13,7 +13,7 @@ from meeta_bot.events import EndReason
 
 
 class Phase(StrEnum):
-    """Where a capture stands."""
+    """A phase of a capture."""
 
     STARTING = "starting"
     LOADING = "loading"
@@ -26,23 +26,22 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-class Rule(NamedTuple):
-    """What holds for a phase. ``deadlines`` are settings; ``ends`` the reasons for which a capture ends out of it."""
+class PhaseRule(NamedTuple):
+    """The rule of a phase. ``deadlines`` are settings; ``ends`` the reasons for which a capture ends out of it."""
 
     deadlines: tuple[str, ...]
     following: frozenset[Phase]
     ends: frozenset[EndReason]
 
 
-# Whatever the phase: the operator, the schedule, a full disk, and a process that was killed.
+# Whatever the phase: the operator, the longest duration, a full disk, an error of our own, a process that was killed.
 ANYWHERE = frozenset(
     {
         EndReason.OPERATOR,
         EndReason.MAX_DURATION,
         EndReason.DISK_FAILED,
+        EndReason.INTERNAL_ERROR,
         EndReason.PROCESS_KILLED,
-        EndReason.SUPERSEDED,
-        EndReason.OPTED_OUT,
     }
 )
 _CRASHES = frozenset({EndReason.PAGE_CRASHED, EndReason.BROWSER_CRASHED})
@@ -61,7 +60,6 @@ _NO_ENTRY = frozenset(
     {
         EndReason.PASSWORD_REQUIRED,
         EndReason.PASSWORD_INCORRECT,
-        EndReason.MEMBERS_ONLY,
         EndReason.ROOM_FULL,
         EndReason.NOT_ALLOWED,
         EndReason.DESTROYED,
@@ -86,31 +84,31 @@ _MEETING_OVER = frozenset(
 
 _BACK = frozenset({Phase.RECONNECTING, Phase.LEAVING})
 
-TABLE: dict[Phase, Rule] = {
-    Phase.STARTING: Rule(("browser_start_timeout",), frozenset({Phase.LOADING, Phase.LEAVING}), _CRASHES),
-    Phase.LOADING: Rule(
+TABLE: dict[Phase, PhaseRule] = {
+    Phase.STARTING: PhaseRule(("browser_start_timeout",), frozenset({Phase.LOADING, Phase.LEAVING}), _CRASHES),
+    Phase.LOADING: PhaseRule(
         ("browser_start_timeout", "page_load_timeout"), _BACK | {Phase.CONNECTING}, _NO_PAGE | _CRASHES
     ),
-    Phase.CONNECTING: Rule(("join_timeout",), _BACK | {Phase.JOINING}, _NO_LOGIN | _CRASHES),
-    Phase.JOINING: Rule(
+    Phase.CONNECTING: PhaseRule(("join_timeout",), _BACK | {Phase.JOINING}, _NO_LOGIN | _CRASHES),
+    Phase.JOINING: PhaseRule(
         ("join_timeout",), _BACK | {Phase.LOBBY, Phase.IN_ROOM}, _NO_LOGIN | _NO_ENTRY | _LOBBY | _CRASHES
     ),
-    Phase.LOBBY: Rule(("lobby_timeout",), _BACK | {Phase.IN_ROOM}, _NO_LOGIN | _NO_ENTRY | _LOBBY | _CRASHES),
-    Phase.IN_ROOM: Rule(
+    Phase.LOBBY: PhaseRule(("lobby_timeout",), _BACK | {Phase.IN_ROOM}, _NO_LOGIN | _NO_ENTRY | _LOBBY | _CRASHES),
+    Phase.IN_ROOM: PhaseRule(
         ("max_duration", "left_alone_grace", "nobody_came_timeout", "signalling_timeout"), _BACK, _MEETING_OVER
     ),
-    Phase.RECONNECTING: Rule(
+    Phase.RECONNECTING: PhaseRule(
         ("reconnect_timeout",),
         frozenset({Phase.IN_ROOM, Phase.LOBBY, Phase.LEAVING}),
-        frozenset({EndReason.RECONNECT_EXHAUSTED}) | _NO_LOGIN | _NO_ENTRY | _LOBBY | _CRASHES,
+        frozenset({EndReason.RECONNECT_EXHAUSTED}) | _NO_PAGE | _NO_LOGIN | _NO_ENTRY | _LOBBY | _CRASHES,
     ),
-    Phase.LEAVING: Rule(("leave_timeout",), frozenset({Phase.ENDED}), frozenset()),
-    Phase.ENDED: Rule((), frozenset(), frozenset()),
+    Phase.LEAVING: PhaseRule(("leave_timeout",), frozenset({Phase.ENDED}), frozenset()),
+    Phase.ENDED: PhaseRule((), frozenset(), frozenset()),
 }
 
 
 def diagram() -> str:
-    """The table as a Mermaid state diagram, in Markdown, followed by the reasons of each phase."""
+    """Return the table as a Mermaid state diagram, in Markdown, followed by the reasons of each phase."""
     names = {phase: phase.name.lower() for phase in Phase}
     lines = ["```mermaid", "stateDiagram-v2", "    [*] --> starting"]
     for phase, rule in TABLE.items():

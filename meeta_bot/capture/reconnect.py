@@ -1,4 +1,4 @@
-"""How soon and how often a bot that lost its room tries to get back, and when it gives up. Pure but for the numbers."""
+"""Ways back into a lost room: pauses between tries, and the moment to give up. Pure but for the numbers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _CRASHES = {
 }
 
 
-class Returning:
-    """Counts the losses of one capture. All times are milliseconds of the monotonic clock.
+class Reconnect:
+    """The losses of one capture and its tries to get back. All times are milliseconds of the monotonic clock.
 
     The first try comes at once, later ones after pauses that double. Whoever was not back in time gives up, and so does
     one whose page or browser crashes again and again, however quickly it comes back each time.
@@ -28,7 +28,7 @@ class Returning:
         self.attempts = 0  # since the room was lost
 
     def lost(self, cause: GapCause, now_ms: float) -> float | EndReason:
-        """The room was lost, or a try to get back failed: how many seconds to pause, or why to give up."""
+        """Count a lost room, or a try to get back that failed; return the seconds to pause, or a reason to give up."""
         if self._since_ms is None:
             self._since_ms = now_ms
         if cause in _CRASHES:
@@ -43,12 +43,12 @@ class Returning:
         return pause
 
     def left_ms(self, now_ms: float) -> float:
-        """How long the capture may still try; never negative."""
+        """Return the time for which the capture may still try; never negative."""
         since_ms = now_ms if self._since_ms is None else self._since_ms
         return max(0.0, since_ms + self._settings.reconnect_timeout * 1000 - now_ms)
 
     def back(self) -> None:
-        """In the room again."""
+        """Begin anew: the bot is in the room again."""
         self._since_ms = None
         self.attempts = 0
 

@@ -1,7 +1,6 @@
-"""One capture: wires page, normalizer and spool together and decides when it is over.
+"""One capture: a sequence of stays in one room, the decisions on the way, and the end.
 
-What the page says is normalized, made durable and only then acknowledged. Decisions (in the room, refused, alone)
-are taken from events that are already on disk. A capture is a sequence of stays in the room: when one is lost with its
+Decisions (in the room, refused, alone) are taken from events that are already on disk. When a stay is lost with its
 page, its browser or its signalling, the next is begun, and the normalizer says what could not be seen in between. The
 first reason to end wins; then the bot leaves, what the page still holds is taken, and the last event of the capture
 says why it ended.
@@ -12,92 +11,71 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-import msgspec
 import uuid_utils
 
 from meeta_bot import __version__, events
-from meeta_bot.capture import admission, login
-from meeta_bot.capture.admission import Verdict
-from meeta_bot.capture.browser.bridge import Channel, PageMessage
-from meeta_bot.capture.browser.conference_page import PageNotLoaded
-from meeta_bot.capture.browser.seats import Gone, Pages, Seat
+from meeta_bot.capture.admission import ANSWERS, Refusal
+from meeta_bot.capture.browser.seats import Seat, Seats
 from meeta_bot.capture.departure import next_departure
-from meeta_bot.capture.log import CaptureLog, damage_said
-from meeta_bot.capture.normalize import Message, State
+from meeta_bot.capture.log import CaptureLog, damage_report
+from meeta_bot.capture.normalize import State
+from meeta_bot.capture.normalize.reports import (
+    ClockReport,
+    EndReport,
+    HeartbeatReport,
+    LossReport,
+    MeetingOverReport,
+    StandstillReport,
+    StartReport,
+    TelemetryReport,
+)
 from meeta_bot.capture.phases import TABLE, Phase
-from meeta_bot.capture.reconnect import Returning
+from meeta_bot.capture.reconnect import Reconnect
 from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.capture.spool import Position, Spool
 from meeta_bot.capture.standstill import Stall
+from meeta_bot.capture.stay import News, RoomLoss, Seated, Stay
 from meeta_bot.clock import Clock
-from meeta_bot.errors import BrowserError, PageError, SpoolError
+from meeta_bot.errors import SpoolError
 from meeta_bot.events import EndReason, Event, GapCause, Lost
 from meeta_bot.logs import get_logger
 from meeta_bot.settings import Settings
 
-# Few of the many events are a reason to do something.
-_TO_REACT_TO = frozenset(
-    {
-        events.CaptureHookInstalled,
-        events.CaptureLobbyWaiting,
-        events.ConferenceJoined,
-        events.ConnectionEstablished,
-        events.SignallingLost,
-        events.SignallingRestored,
-        *admission.DECISIVE,
-    }
-)
-LAST_WORD = "hook.left"  # the hook's last message: the page has nothing more to tell
-
 
 class End(NamedTuple):
-    """Why a capture ends."""
+    """The end of a capture."""
 
     reason: EndReason
     detail: str | None = None
 
 
-class Loss(NamedTuple):
-    """Why a stay is over though the capture is not."""
-
-    cause: GapCause
-    detail: str
-
-
 class Recorder:
-    """Records one room once. Make one per capture; :meth:`run` does everything."""
+    """The recorder of one room, once. Make one per capture; :meth:`run` does everything."""
 
-    def __init__(self, request: CaptureRequest, pages: Pages, spool: Spool, settings: Settings, clock: Clock) -> None:
+    def __init__(self, request: CaptureRequest, seats: Seats, spool: Spool, settings: Settings, clock: Clock) -> None:
         self.request = request
         self.address = address = request.address
         self.capture_id = str(uuid_utils.uuid7())
         self.phase = Phase.STARTING
         self.end: End | None = None
         self.settled = asyncio.Event()  # in the room, waiting to be let in, or over: joining takes no more work
-        self._pages = pages
+        self._seats = seats
         self._spool = spool
         self._settings = settings
         self._clock = clock
         self._log = get_logger("recorder", capture=self.capture_id, room=address.url)
-        self._loop = asyncio.get_running_loop()
-        self._ending: asyncio.Future[End] = self._loop.create_future()
+        self._ending: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._asides: set[asyncio.Task[None]] = set()
-        self._company_changed = asyncio.Event()
-        self._returning = Returning(settings)
+        self._departure_changed = asyncio.Event()
+        self._reconnect = Reconnect(settings)
         self._was_in_room = False
-        # Of the present stay:
         self._stays = 0
-        self._loss: asyncio.Future[Loss] = self._loop.create_future()
-        self._in_room = asyncio.Event()
-        self._page_is_empty = asyncio.Event()
-        self._signalling_deadline: asyncio.TimerHandle | None = None
-        self._seat: Seat | None = None
-        self._channel: Channel | None = None
-        self._token: str | None = None
-        self._seen_ms = clock.monotonic_ms()  # until then, all that the page saw was handed over
+        self._stay: Stay | None = None  # None between two stays
+        self._kept_seat: Seat | None = None  # the former stay's, until the present one has its own
+        self._seen_ms = clock.monotonic_ms()  # until then, all that the former stays' pages saw was handed over
         state = State(
             capture_id=self.capture_id,
             deployment=address.deployment,
@@ -105,16 +83,16 @@ class Recorder:
             schedule_key=request.schedule_key,
             statistics_interval_ms=int(settings.statistics_interval * 1000),
         )
-        self.log = CaptureLog(state, spool, settings, clock, self._company_changed)
+        self.log = CaptureLog(state, spool, settings, clock, self._departure_changed)
 
     @property
     def state(self) -> State:
-        """What the normalizer knows, as far as it is on disk."""
+        """The normalizer's state, as far as it is on disk."""
         return self.log.state
 
     @property
     def position(self) -> Position:
-        """How far the log has come on disk."""
+        """The position that the log has reached on disk."""
         return self.log.position
 
     @property
@@ -130,20 +108,20 @@ class Recorder:
 
     async def run(self) -> End:
         """Record until something ends it; always ends with a reason, which is also the last event."""
-        await self._watched(self.log.tell("recorder.started", msgspec.to_builtins(self._introduction())))
-        tasks = [asyncio.create_task(self._watched(self._live()), name=f"live {self.capture_id}")]
-        tasks += [asyncio.create_task(self._watched(work)) for work in (self._heartbeats(), self._company())]
+        await self._guarded(self.log.report(self._introduction()))
+        tasks = [asyncio.create_task(self._guarded(self._live()), name=f"live {self.capture_id}")]
+        tasks += [asyncio.create_task(self._guarded(work)) for work in (self._heartbeats(), self._depart_in_time())]
         end = self.end = await self._ending
         self._enter(Phase.LEAVING)
         self._log.info("leaving", reason=end.reason.value, detail=end.detail)
         try:
-            await self._leave()
+            if self._stay is not None:
+                await self._stay.leave()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, *self._asides, return_exceptions=True)
-            if self._seat is not None:
-                await self._seat.vacate()
+            self._vacate_kept_seat()
             self.settled.set()
         try:
             await self._last_events(end)
@@ -156,13 +134,12 @@ class Recorder:
 
     async def _last_events(self, end: End) -> None:
         if end.reason in (EndReason.LEFT_ALONE, EndReason.ONLY_BOTS_LEFT):
-            await self.log.tell("recorder.meeting_over", urgent=True)
-        await self.log.tell_of_what_was_refused()
-        ended = events.CaptureEnded(reason=end.reason, detail=end.detail)
-        await self.log.tell("recorder.ended", msgspec.to_builtins(ended), urgent=True)
+            await self.log.report(MeetingOverReport(), urgent=True)
+        await self.log.report_what_was_refused()
+        await self.log.report(EndReport(reason=end.reason, detail=end.detail), urgent=True)
 
-    def _introduction(self) -> events.CaptureStarted:
-        return events.CaptureStarted(
+    def _introduction(self) -> StartReport:
+        return StartReport(
             room_url=self.address.url,
             deployment=self.address.deployment,
             room=self.address.room,
@@ -186,114 +163,52 @@ class Recorder:
     async def _live(self) -> None:
         """Stay in the room, and get back into it whenever it was lost, until the capture ends."""
         while True:
-            loss = await self._stay()
+            self._enter(Phase.LOADING)
+            self._stay = stay = self._next_stay()
+            try:
+                loss = await stay.run()
+            finally:
+                self._part_with(stay)
             if loss is None or not await self._may_return(loss):
                 return
 
-    async def _stay(self) -> Loss | None:
-        """One stay: take a seat, join, listen until the room is lost. None when the capture ends for it."""
+    def _next_stay(self) -> Stay:
         self._stays += 1
-        self._loss = self._loop.create_future()
-        self._in_room.clear()
-        self._page_is_empty.clear()
-        joining = asyncio.create_task(self._join())
-        tasks: list[asyncio.Task[Any]] = [joining]
-        try:
-            await self._either(joining)
-            if joining.done():
-                seat, channel = joining.result()
-                listening = asyncio.create_task(self._listen(seat, channel))
-                tasks += [listening, asyncio.create_task(self._join_deadline())]
-                await self._either(listening)
-                if listening.done():
-                    listening.result()  # it ends with an error only
-            return self._loss.result()
-        except PageNotLoaded as problem:
-            return self._passing_loss(problem.reason, str(problem))
-        except PageError as problem:
-            return self._lost_now(GapCause.PAGE_CRASHED, str(problem))
-        except BrowserError as problem:
-            return self._lost_now(GapCause.BROWSER_CRASHED, str(problem))
-        finally:
-            await self._finish_stay(tasks)
-
-    async def _either(self, work: asyncio.Task[Any]) -> None:
-        """Until `work` is done or the stay is lost."""
-        waiting: list[asyncio.Future[Any]] = [work, self._loss]
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-
-    async def _finish_stay(self, tasks: list[asyncio.Task[Any]]) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._signalling_deadline is not None:
-            self._signalling_deadline.cancel()
-        seat, channel, self._channel = self._seat, self._channel, None
-        if seat is not None and channel is not None:
-            if handed_over := channel.receive_nowait():
-                await self._take(seat, handed_over)
-            if channel.seen_until is not None:
-                self._seen_ms = seat.earliest_ms(channel.seen_until)
-            seat.forget()
-
-    async def _join(self) -> tuple[Seat, Channel]:
-        self._enter(Phase.LOADING)
-        seat = await self._take_seat()
-        before, self._seat = self._seat, seat
-        if before is not None:  # kept until now, so that a page that is whole was not closed behind it
-            await before.vacate()
-        self._enter(Phase.CONNECTING)
-        self._token = login.current(self.request)
-        self._channel = await seat.join(
-            msgspec.structs.replace(self.address, token=self._token),
-            name=self.request.name,
-            password=login.password(self.request),
-        )
-        return seat, self._channel
-
-    async def _take_seat(self) -> Seat:
-        seconds = self._settings.browser_start_timeout + self._settings.page_load_timeout
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._pages.take(self.address, f"{self.capture_id}.{self._stays}", self._page_gone)
-        except TimeoutError:
-            raise BrowserError(f"no page within {seconds:g} s") from None
-
-    async def _listen(self, seat: Seat, channel: Channel) -> None:
-        while True:
-            await self._take(seat, await channel.receive())
-
-    async def _join_deadline(self) -> None:
-        """In the room in time; waiting in a lobby has a longer time of its own."""
-        seconds = self._settings.join_timeout
+        key = f"{self.capture_id}.{self._stays}"
+        until_ms = math.inf
         if self._was_in_room:
-            seconds = min(seconds, self._returning.left_ms(self._clock.monotonic_ms()) / 1000)
-        try:
-            async with asyncio.timeout(seconds):
-                await self._in_room.wait()
-        except TimeoutError:
-            if self.phase is not Phase.LOBBY:
-                self._lose_or_stop(EndReason.JOIN_TIMEOUT, f"not in the room after {seconds:g} s")
-                return
-            try:
-                async with asyncio.timeout(self._settings.lobby_timeout):
-                    await self._in_room.wait()
-            except TimeoutError:
-                self.stop(EndReason.LOBBY_TIMEOUT, f"not let in after {self._settings.lobby_timeout:g} s")
+            now_ms = self._clock.monotonic_ms()
+            until_ms = now_ms + self._reconnect.left_ms(now_ms)
+        return Stay(
+            key, self.request, self._seats, self.log, self._settings, self._clock, self._react, until_ms=until_ms
+        )
 
-    async def _may_return(self, loss: Loss) -> bool:
-        """Say that the room is lost, and wait for the moment to try again; False when there is none any more."""
+    def _part_with(self, stay: Stay) -> None:
+        """Keep the two things that outlive a stay: its seat, for a while, and until when all was seen."""
+        self._stay = None
+        self._seen_ms = self._seen_ms if stay.seen_ms is None else stay.seen_ms
+        if stay.seat is not None:
+            self._vacate_kept_seat()
+            self._kept_seat = stay.seat
+
+    def _vacate_kept_seat(self) -> None:
+        if self._kept_seat is not None:
+            self._kept_seat.vacate()
+            self._kept_seat = None
+
+    async def _may_return(self, loss: RoomLoss) -> bool:
+        """Report the loss, and wait for the moment to try again; False when there is none any more."""
         now_ms = self._clock.monotonic_ms()
-        pause = self._returning.lost(loss.cause, now_ms)
-        self._log.warning("room lost", cause=loss.cause.value, detail=loss.detail, attempt=self._returning.attempts)
-        said = {
-            "cause": loss.cause.value,
-            "attempt": self._returning.attempts,
-            "detail": loss.detail,
-            "ago_ms": max(0, math.ceil(now_ms - self._seen_ms)),
-            "evidence": loss.detail,
-        }
-        await self.log.tell("recorder.lost", said)
+        pause = self._reconnect.lost(loss.cause, now_ms)
+        self._log.warning("room lost", cause=loss.cause.value, detail=loss.detail, attempt=self._reconnect.attempts)
+        report = LossReport(
+            cause=loss.cause,
+            attempt=self._reconnect.attempts,
+            detail=loss.detail,
+            ago_ms=max(0, math.ceil(now_ms - self._seen_ms)),
+            evidence=loss.detail,
+        )
+        await self.log.report(report)
         self._enter(Phase.RECONNECTING)
         if isinstance(pause, EndReason):
             self.stop(pause, loss.detail)
@@ -301,197 +216,136 @@ class Recorder:
         await asyncio.sleep(pause)
         return True
 
-    def _page_gone(self, gone: Gone) -> None:
-        self._lose(Loss(gone.cause, gone.evidence))
-
-    def _lose(self, loss: Loss) -> None:
-        """The present stay is over; the first reason wins."""
-        if not self._loss.done():
-            self._loss.set_result(loss)
-
-    def _lost_now(self, cause: GapCause, detail: str) -> Loss:
-        """What was told first, if anything was: a page that is gone is seen in many places."""
-        return self._loss.result() if self._loss.done() else Loss(cause, detail)
-
-    def _passing_loss(self, reason: EndReason, detail: str) -> Loss | None:
-        """What ends a capture that was never in its room is one more failed try for one that was."""
-        if self._was_in_room:
-            return self._lost_now(GapCause.SIGNALLING_LOST, detail)
-        self.stop(reason, detail)
-        return None
-
-    def _lose_or_stop(self, reason: EndReason, detail: str | None) -> None:
-        loss = self._passing_loss(reason, detail or reason.value)
-        if loss is not None:
-            self._lose(loss)
-
-    async def _leave(self) -> None:
-        """Out of the room and everything told, or the deadline is over."""
-        seat = self._seat
-        if seat is None or self._channel is None or self._loss.done():
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.leave_timeout):
-                await seat.leave()
-                await self._page_is_empty.wait()
-
     # --- timers ---------------------------------------------------------------------------------------------------
 
-    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
-        """Whatever goes wrong must end this capture with a reason, and no other capture."""
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Await `work`; any error in it ends this capture with a reason, and no other capture."""
         try:
             await work
         except SpoolError as error:
             self.stop(EndReason.DISK_FAILED, str(error))
         except Exception as error:
             self._log.exception("the recorder failed")
-            self.stop(EndReason.PAGE_CRASHED, f"internal error: {error!r}")
+            self.stop(EndReason.INTERNAL_ERROR, type(error).__name__)
 
     def _aside(self, work: Coroutine[Any, Any, None]) -> None:
         """Do `work` beside everything else; the capture's end waits for it."""
-        task = asyncio.create_task(self._watched(work))
+        task = asyncio.create_task(self._guarded(work))
         self._asides.add(task)
         task.add_done_callback(self._asides.discard)
 
     async def _heartbeats(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_interval)
-            await self._tell_of_the_spool()
-            seat, channel = self._seat, self._channel
-            if seat is None or channel is None:
-                await self.log.tell("recorder.heartbeat", {})
+            await self._report_the_spool()
+            if self._stay is None or (channel := self._stay.channel) is None:
+                await self.log.report(HeartbeatReport())
                 continue
-            page = {"page_made": channel.made, "page_taken": channel.page_seq, "page_missed": channel.missed}
-            seen_until = channel.seen_until
-            seen_ms = None if seen_until is None else seat.earliest_ms(seen_until)
-            await self.log.tell("recorder.heartbeat", page, seen_ms=seen_ms)
+            report = HeartbeatReport(page_made=channel.made, page_taken=channel.page_seq, page_missed=channel.missed)
+            await self.log.report(report, seen_ms=self._stay.seen_ms)
 
-    async def _tell_of_the_spool(self) -> None:
-        """What the spool found out since the last heartbeat: damage, and that its end is near or no longer near."""
+    async def _report_the_spool(self) -> None:
+        """Report news of the spool since the last heartbeat: damage, and that its bound is near or no longer near."""
         damage = self._spool.take_damage(self.capture_id)
         if damage is not None:
-            await self.log.tell("recorder.damaged", damage_said(damage, self._clock.wall_ms()))
+            await self.log.report(damage_report(damage, self._clock.wall_ms()))
         if self.log.state.telemetry is self._spool.is_nearly_full:
-            await self.log.tell("recorder.telemetry", not self._spool.is_nearly_full)
+            await self.log.report(TelemetryReport(is_kept=not self._spool.is_nearly_full))
 
     def stood_still(self, stall: Stall) -> None:
-        """The process got no time. Its page did, unless the whole machine was suspended, and keeps what it saw."""
+        """Record a standstill. The page had time, unless the whole machine was suspended, and keeps what it saw."""
         is_suspended = stall.suspended_ms > 0
-        said = {
-            "ms": stall.ms,
-            "suspended_ms": stall.suspended_ms,
-            "lost": (Lost.EVERYTHING if is_suspended else Lost.NOTHING).value,
-            "evidence": "the machine was suspended" if is_suspended else "the recorder got no time; its page had it",
-        }
-        self._aside(self.log.tell("recorder.stood_still", said))
+        report = StandstillReport(
+            ms=stall.ms,
+            lost=Lost.EVERYTHING if is_suspended else Lost.NOTHING,
+            evidence="the machine was suspended" if is_suspended else "the recorder got no time; its page had it",
+        )
+        self._aside(self.log.report(report))
 
     def clock_jumped(self, jump_ms: int) -> None:
-        """Somebody set the wall clock, by so many milliseconds."""
-        self._aside(self.log.tell("recorder.clock_jumped", {"jump_ms": jump_ms}))
+        """Record that somebody set the wall clock, by so many milliseconds."""
+        self._aside(self.log.report(ClockReport(jump_ms=jump_ms)))
 
-    async def _company(self) -> None:
+    async def _depart_in_time(self) -> None:
         """Leave when nobody is there any more, nobody ever came, or the time is over."""
         while True:
-            self._company_changed.clear()
+            self._departure_changed.clear()
             due = next_departure(self.log.state, self.log.elapsed_ms(), self.request)
             if due is not None and due.seconds <= 0:
                 self.stop(due.reason)
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else due.seconds):
-                    await self._company_changed.wait()
-
-    # --- from message to disk -------------------------------------------------------------------------------------
-
-    async def _take(self, seat: Seat, fresh: list[PageMessage]) -> None:
-        """Normalize, store and acknowledge what a page said."""
-        messages = [self._from_page(seat, message) for message in fresh]
-        seen_ms = seat.earliest_ms(fresh[-1].now)
-        found = await self.log.record(messages, seen_ms=seen_ms)
-        seat.acknowledge(fresh[-1].page_seq)
-        for event in found:
-            if type(event.payload) in _TO_REACT_TO:
-                self._react(event)
-        if fresh[-1].origin == LAST_WORD:
-            self._page_is_empty.set()
-
-    def _from_page(self, seat: Seat, message: PageMessage) -> Message:
-        return Message(
-            # A page may say what it likes, but not in the recorder's name.
-            origin=f"page.{message.origin}" if message.origin.startswith("recorder.") else message.origin,
-            args=message.args,
-            wall_ms=int(message.wall_ms),
-            monotonic_ms=int(seat.monotonic_ms(message.now) - self.log.started_ms),
-        )
+                    await self._departure_changed.wait()
 
     # --- decisions ------------------------------------------------------------------------------------------------
 
-    def _react(self, event: Event) -> None:
-        payload = event.payload
-        if self._ending.done():
+    def _react(self, news: News) -> None:
+        """Act on `news` of the present stay."""
+        if self._ending.done() or self._stay is None:
             return  # what comes on the way out means nothing any more
-        match payload:
-            case events.ConferenceJoined():
-                self._arrive(payload)
-            case events.ConnectionEstablished() if not self._in_room.is_set():
-                self._enter(Phase.JOINING)
-            case events.CaptureLobbyWaiting():
-                self._wait_in_lobby()
-            case events.SignallingLost():
-                self._give_signalling_time()
-            case events.SignallingRestored() if self._signalling_deadline is not None:
-                self._signalling_deadline.cancel()
-            case events.CaptureHookInstalled() if payload.unknown_events:
-                self._log.info("the library can emit events without a type here", events=len(payload.unknown_events))
-            case _:
-                self._judge(payload)
+        reaction = _REACTIONS.get(type(news))
+        if reaction is not None:
+            reaction(self, self._stay, news)
 
-    def _arrive(self, payload: events.ConferenceJoined) -> None:
+    def _begin_to_join(self, _stay: Stay, _: Seated) -> None:
+        self._vacate_kept_seat()
+        self._enter(Phase.CONNECTING)
+
+    def _note_library(self, _stay: Stay, payload: events.CaptureHookInstalled) -> None:
+        if payload.unknown_events:
+            self._log.info("the library can emit events without a type here", events=len(payload.unknown_events))
+
+    def _note_connection(self, stay: Stay, _: events.ConnectionEstablished) -> None:
+        if not stay.is_in_room:
+            self._enter(Phase.JOINING)
+
+    def _arrive(self, stay: Stay, payload: events.ConferenceJoined) -> None:
         self._enter(Phase.IN_ROOM)
         self._was_in_room = True
-        self._in_room.set()
+        stay.arrive()
         self.settled.set()
-        if self._returning.attempts:
-            self._log.info("back in the room", attempts=self._returning.attempts, participants=payload.roster_size)
+        if self._reconnect.attempts:
+            self._log.info("back in the room", attempts=self._reconnect.attempts, participants=payload.roster_size)
         else:
             self._log.info("in the room", participants=payload.roster_size)
-        self._returning.back()
+        self._reconnect.back()
 
-    def _wait_in_lobby(self) -> None:
+    def _wait_in_lobby(self, stay: Stay, _: events.CaptureLobbyWaiting) -> None:
         self._enter(Phase.LOBBY)
         self.settled.set()
         self._log.info("waiting in the lobby")
-        if self._seat is not None:
-            self._seat.knock(self.request.name)
+        stay.knock()
 
-    def _give_signalling_time(self) -> None:
-        """It mostly comes back by itself, with nothing lost; not for ever."""
+    def _miss_signalling(self, stay: Stay, _: events.SignallingLost) -> None:
         self._log.warning("signalling lost")
-        seconds = self._settings.signalling_timeout
-        loss = Loss(GapCause.SIGNALLING_LOST, f"signalling was gone for {seconds:g} s")
-        if self._signalling_deadline is not None:
-            self._signalling_deadline.cancel()
-        self._signalling_deadline = self._loop.call_later(seconds, self._lose, loss)
+        stay.give_signalling_time()
 
-    def _judge(self, payload: events.Payload) -> None:
-        verdict = admission.verdict(
-            payload, has_password=login.password(self.request) is not None, has_token=self._token is not None
-        )
-        if verdict is None:
-            return
-        if verdict.reason in login.REFUSALS:
-            verdict = self._judge_token(verdict)
-        if verdict.is_passing:
-            self._lose_or_stop(verdict.reason, verdict.detail)
+    def _trust_signalling(self, stay: Stay, _: events.SignallingRestored) -> None:
+        stay.signalling_is_back()
+
+    def _judge(self, stay: Stay, payload: events.Payload) -> None:
+        refusal = stay.judge(payload, was_in_room=self._was_in_room)
+        if refusal is not None:
+            self._accept(stay, refusal)
+
+    def _accept(self, stay: Stay, refusal: Refusal) -> None:
+        """End the capture for a refusal; for one that was in the room and may get back in, only the stay."""
+        if refusal.is_passing and self._was_in_room:
+            stay.lose(RoomLoss(GapCause.SIGNALLING_LOST, refusal.detail or refusal.reason.value))
         else:
-            self.stop(*verdict)
+            self.stop(refusal.reason, refusal.detail)
 
-    def _judge_token(self, verdict: Verdict) -> Verdict:
-        """A token may have run out since the last login, and another may be there by now."""
-        return login.judged(
-            verdict,
-            self._token,
-            self.request,
-            wall_ms=self._clock.wall_ms(),
-            was_in_room=self._was_in_room,
-        )
+
+# All news that are a reason to act, each with what is done about it; few of the many events are.
+_REACTIONS: dict[type[News], Callable[[Recorder, Stay, Any], None]] = {
+    Seated: Recorder._begin_to_join,
+    Refusal: Recorder._accept,
+    events.CaptureHookInstalled: Recorder._note_library,
+    events.CaptureLobbyWaiting: Recorder._wait_in_lobby,
+    events.ConferenceJoined: Recorder._arrive,
+    events.ConnectionEstablished: Recorder._note_connection,
+    events.SignallingLost: Recorder._miss_signalling,
+    events.SignallingRestored: Recorder._trust_signalling,
+    **dict.fromkeys(ANSWERS, Recorder._judge),
+}

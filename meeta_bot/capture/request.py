@@ -1,4 +1,4 @@
-"""Capture requests: what to record, and how its bot gets in and when it leaves. Limits of a process are settings."""
+"""Requests for captures: the room, the bot's way in, and its departure. Limits of a process are settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Labels = dict[str, str]
 
 
 class CaptureRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One room to be recorded once.
+    """A request to record one room once.
 
     ``name`` is the bot's in the room. The password of the room and the token of the login are given as such or as a
     file, which is read for every login; a link's own token (``address.token``) comes before either. Durations are

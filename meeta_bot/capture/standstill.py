@@ -1,4 +1,4 @@
-"""Notices when the process stood still (suspended laptop, SIGSTOP, starved machine) and when the wall clock was set.
+"""Standstills of the process (suspended laptop, SIGSTOP, starved machine), and jumps of the wall clock.
 
 CLOCK_MONOTONIC goes on while a process is stopped and stands still while the machine is suspended; CLOCK_BOOTTIME goes
 on in both cases; the wall clock goes with CLOCK_BOOTTIME unless somebody sets it.
@@ -15,14 +15,14 @@ from meeta_bot.settings import Settings
 
 
 class Stall(NamedTuple):
-    """The process got no time for ``ms`` up to now; for ``suspended_ms`` of them the whole machine did not."""
+    """A standstill of ``ms`` up to now; for ``suspended_ms`` of them the whole machine stood still."""
 
     ms: int
     suspended_ms: int
 
 
-class Watch:
-    """Looks at the clocks again and again. ``on_jump`` is told milliseconds, negative for a clock that was set back."""
+class StandstillWatch:
+    """A comparison of the clocks, again and again. ``on_jump`` gets milliseconds, negative for a clock set back."""
 
     def __init__(
         self, clock: Clock, settings: Settings, on_stall: Callable[[Stall], None], on_jump: Callable[[int], None]
@@ -34,13 +34,13 @@ class Watch:
         self._last = self._read()
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Compare until cancelled."""
         while True:
             await asyncio.sleep(self._settings.watch_interval)
-            self.look()
+            self.compare()
 
-    def look(self) -> None:
-        """Compare the clocks with the last look, which should have been ``watch_interval`` ago."""
+    def compare(self) -> None:
+        """Compare the clocks with the last reading, which should have been ``watch_interval`` ago."""
         wall, monotonic, boot = self._read()
         wall_before, monotonic_before, boot_before = self._last
         self._last = (wall, monotonic, boot)

@@ -4,7 +4,7 @@ announces to those who are logged in. Nothing is promised: what really happens i
 
 from __future__ import annotations
 
-from meeta_bot.capture.browser.probe_page import ConfigValue, Seen
+from meeta_bot.capture.browser.probe_page import ConfigValue, PageContents
 from meeta_bot.doctor.checks import Examination, Finding, note, ok, warning
 
 # All that is read of a configuration; each name is a key of Jitsi Meet's config.js.
@@ -128,14 +128,14 @@ def _announced(examination: Examination, service: str, restriction: str | None) 
     return note(f"announced by the server ({service})" + (f"; {restriction}" if restriction else ""))
 
 
-def _service(seen: Seen, found: str) -> Finding:
+def _service(seen: PageContents, found: str) -> Finding:
     """A service that takes part in the room under a domain of its own."""
     if "on (" in found and not seen.config["hiddenDomain"]:
         return warning(f"{found}; {_UNRECOGNIZED}", "set hiddenDomain in the deployment's config.js")
     return note(found)
 
 
-def _switch(seen: Seen, *keys: str) -> str:
+def _switch(seen: PageContents, *keys: str) -> str:
     """The first of `keys` that the configuration has, newest first, and how it is set."""
     for key in keys:
         value = seen.config[key]

@@ -21,7 +21,7 @@ from meeta_bot.settings import Settings
 
 if TYPE_CHECKING:
     from meeta_bot.capture.browser.chromium import Chromium
-    from meeta_bot.capture.browser.probe_page import Connected, ProbePage, Seen
+    from meeta_bot.capture.browser.probe_page import Connected, PageContents, ProbePage
     from meeta_bot.database import Connection
     from meeta_bot.room_address import RoomAddress
 
@@ -86,7 +86,7 @@ class Examination:
         self.database_url: str
         self.address: RoomAddress
         self.page: ProbePage
-        self.seen: Seen
+        self.seen: PageContents
         self.connected: Connected
 
     @property

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from meeta_bot import room_address
-from meeta_bot.capture import login
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
 from meeta_bot.capture.browser.probe_page import Document, ProbePage
+from meeta_bot.capture.login import Login, has_expired
 from meeta_bot.capture.request import request_for
 from meeta_bot.doctor.capabilities import KEYS
 from meeta_bot.doctor.checks import Examination, Finding, failed, note, ok, warning
@@ -54,14 +54,14 @@ async def address(examination: Examination) -> Finding:
 async def token(examination: Examination) -> Finding:
     """Is there a token to log in with, and is its time not over? Its signature is the server's to judge."""
     link, settings = examination.address.token, examination.settings
-    present = login.current(request_for(examination.address, settings))
+    present = Login(request_for(examination.address, settings)).credentials().token
     examination.address = msgspec.structs.replace(examination.address, token=present)
     if present is None and settings.jwt_file is not None:
         return failed(f"no token can be read from {settings.jwt_file}", "write one into its first line")
     if present is None:
         return note("none: the bot logs in anonymously")
     where = "in the link" if link else f"from {settings.jwt_file}" if settings.jwt_file else "from the settings"
-    if login.has_expired(present, time.time() * 1000):
+    if has_expired(present, time.time() * 1000):
         return warning(f"{where}; it has expired", _RENEW)
     return ok(where)
 
@@ -80,8 +80,8 @@ async def page(examination: Examination) -> Finding:
 def judged(document: Document, asked: str) -> Finding:
     """What to think of a page that was asked of the host `asked`."""
     said = f"HTTP status {document.status}"
-    if document.place != asked:
-        said += f" from {document.place}, to where it redirects"
+    if document.host != asked:
+        said += f" from {document.host}, to where it redirects"
     if document.issuer is None or document.expires is None:
         return ok(f"{said}, no TLS")
     said += f", {document.protocol or 'TLS'}, certificate of {document.issuer} until {document.expires:%Y-%m-%d}"
@@ -92,7 +92,7 @@ def judged(document: Document, asked: str) -> Finding:
 
 async def configuration(examination: Examination) -> Finding:
     """How the configuration comes, and whether it says what joining needs."""
-    examination.seen = seen = await examination.page.look(KEYS)
+    examination.seen = seen = await examination.page.contents(KEYS)
     how = f"a script of its own, {urlsplit(seen.config_script).path}" if seen.config_script else "inlined into the page"
     missing = [key for key in ("hosts.domain", "hosts.muc") if not seen.config[key]]
     if not seen.config["websocket"] and not seen.config["bosh"]:

@@ -1,4 +1,4 @@
-"""Why a capture ends, and why it could not see."""
+"""Reasons: of the end of a capture, and of what it could not see."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class GapCause(StrEnum):
-    """Why a capture could not see."""
+    """The cause for which a capture could not see."""
 
     NOT_ADMITTED = "not_admitted"
     LATE_JOIN = "late_join"
@@ -22,11 +22,10 @@ class GapCause(StrEnum):
     PAGE_BUFFER_OVERFLOW = "page_buffer_overflow"
     SPOOL_FULL = "spool_full"
     SPOOL_DAMAGED = "spool_damaged"
-    MOVED_WORKER = "moved_worker"
 
 
 class Lost(StrEnum):
-    """What a gap kept from us."""
+    """The part of everything that a gap kept from us."""
 
     EVERYTHING = "everything"
     BRIDGE_ONLY = "bridge_only"
@@ -34,7 +33,7 @@ class Lost(StrEnum):
 
 
 class EndReason(StrEnum):
-    """Why a capture ended. Each capture has exactly one."""
+    """The reason for which a capture ended. Each capture has exactly one."""
 
     MEETING_ENDED = "meeting_ended"
     LEFT_ALONE = "left_alone"
@@ -45,12 +44,10 @@ class EndReason(StrEnum):
     KICKED = "kicked"
     REPLACED = "replaced"
     DESTROYED = "destroyed"
-    OPTED_OUT = "opted_out"
     LOBBY_DENIED = "lobby_denied"
     LOBBY_TIMEOUT = "lobby_timeout"
     PASSWORD_REQUIRED = "password_required"  # noqa: S105 - a reason, not a password
     PASSWORD_INCORRECT = "password_incorrect"  # noqa: S105
-    MEMBERS_ONLY = "members_only"
     AUTHENTICATION_REQUIRED = "authentication_required"
     TOKEN_REJECTED = "token_rejected"  # noqa: S105
     TOKEN_EXPIRED = "token_expired"  # noqa: S105
@@ -65,7 +62,7 @@ class EndReason(StrEnum):
     BROWSER_CRASHED = "browser_crashed"
     PROCESS_KILLED = "process_killed"
     DISK_FAILED = "disk_failed"
-    SUPERSEDED = "superseded"
+    INTERNAL_ERROR = "internal_error"
 
 
 # Ends that are how a recording should end; after the others its operator has something to look at.
@@ -78,6 +75,5 @@ ORDERLY_ENDS = frozenset(
         EndReason.MAX_DURATION,
         EndReason.OPERATOR,
         EndReason.DESTROYED,
-        EndReason.SUPERSEDED,
     }
 )

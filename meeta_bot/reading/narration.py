@@ -130,7 +130,6 @@ _CAUSES = {
     "page_buffer_overflow": "more came than its page could hold",
     "spool_full": "the disk was full",
     "spool_damaged": "the disk or the spool on it was damaged",
-    "moved_worker": "another process took over",
 }
 _LOST = {
     "everything": ("COULD NOT SEE", "what happened then is unknown"),

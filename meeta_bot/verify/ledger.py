@@ -16,7 +16,7 @@ from meeta_bot.verify.verdict import Problem
 # The page's clock is put on the recorder's, and what happens at once is not told at once.
 CLOCKS_APART_MS = 1000
 _LOSSES = {"signalling.lost": "signalling was lost", "capture.reconnecting": "the room was lost"}
-_BY_ANOTHER_PROCESS = frozenset({GapCause.PROCESS_KILLED, GapCause.MOVED_WORKER})
+_BY_ANOTHER_PROCESS = frozenset({GapCause.PROCESS_KILLED})
 _NO_TIME = frozenset({GapCause.PROCESS_KILLED, GapCause.HOST_SUSPENDED})
 _UNTOLD_HINT = "nothing was seen then: treat it as a gap up to the next event, and report it"
 

@@ -15,7 +15,8 @@ from aiohttp import web
 from meeta_bot import room_address, settings
 from meeta_bot.capture.browser.chromium import Chromium
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
-from meeta_bot.capture.browser.seats import Gone, Pages, Seat
+from meeta_bot.capture.browser.health import PageLoss
+from meeta_bot.capture.browser.seats import Seat, Seats
 from meeta_bot.clock import SystemClock
 from meeta_bot.errors import BrowserError
 from meeta_bot.events import EndReason, GapCause
@@ -43,13 +44,13 @@ async def test_no_profile_gets_more_rooms_than_its_websockets_allow() -> None:
 class House:
     """A browser, its pages, and a web server whose rooms behave as they are called."""
 
-    def __init__(self, chromium: Chromium, pages: Pages, origin: str, others: set[int]) -> None:
-        self.lost: asyncio.Queue[Gone] = asyncio.Queue()
+    def __init__(self, chromium: Chromium, seats: Seats, origin: str, others: set[int]) -> None:
+        self.lost: asyncio.Queue[PageLoss] = asyncio.Queue()
         self.chromium = chromium
-        self._pages = pages
+        self._seats = seats
         self._origin = origin
         self._others = others
-        self._seats = 0
+        self._taken = 0
 
     @property
     def process(self) -> int:
@@ -61,17 +62,17 @@ class House:
         return await self.take_at(room_address.parse(f"{self._origin}/{room}"))
 
     async def take_at(self, address: RoomAddress) -> Seat:
-        self._seats += 1
-        return await self._pages.take(address, str(self._seats), self.lost.put_nowait)
+        self._taken += 1
+        return await self._seats.take(address, str(self._taken), self.lost.put_nowait)
 
-    async def loses_its_page(self, room: str) -> Gone:
+    async def loses_its_page(self, room: str) -> PageLoss:
         """Take a seat in a page that does not live to have it."""
         taking = asyncio.create_task(self.take(room))
         async with asyncio.timeout(TIMEOUT):
-            gone = await self.lost.get()
+            loss = await self.lost.get()
         taking.cancel()
         await asyncio.gather(taking, return_exceptions=True)
-        return gone
+        return loss
 
 
 class Site:
@@ -133,13 +134,13 @@ async def _house(**values: float) -> AsyncIterator[House]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     chosen = settings.load({"rooms_per_page": 1, **values})
     chromium = Chromium(chosen)
-    pages = Pages(chromium, SystemClock(), chosen)
+    seats = Seats(chromium, SystemClock(), chosen)
     try:
         await chromium.start()
-        yield House(chromium, pages, f"http://127.0.0.1:{runner.addresses[0][1]}", others)
+        yield House(chromium, seats, f"http://127.0.0.1:{runner.addresses[0][1]}", others)
     finally:
         site.over.set()
-        await pages.close()
+        await seats.close()
         await chromium.stop()
         await runner.cleanup()
 
@@ -191,7 +192,7 @@ async def test_pages_that_crash_while_they_load_cost_the_browser_in_the_end() ->
 async def test_a_server_that_does_not_answer_is_not_the_browsers_fault(room: str) -> None:
     async with _house(browser_doubt_timeout=4, page_load_timeout=9) as house:
         before = house.process
-        house.chromium.doubt()
+        house.chromium.health.doubt()
         with pytest.raises(PageNotLoaded) as refusal:
             await house.take(room)
         assert refusal.value.reason is EndReason.ROOM_UNREACHABLE
@@ -203,7 +204,7 @@ async def test_a_server_that_does_not_answer_is_not_the_browsers_fault(room: str
 async def test_an_address_that_leads_nowhere_is_not_the_browsers_fault(address: str) -> None:
     async with _house(browser_failures_limit=2, browser_doubt_timeout=30) as house:
         before = house.process
-        house.chromium.doubt()
+        house.chromium.health.doubt()
         for _ in range(3):
             with pytest.raises(PageNotLoaded):
                 await house.take_at(room_address.parse(address))

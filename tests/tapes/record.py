@@ -17,7 +17,7 @@ import msgspec
 
 from meeta_bot import room_address, settings
 from meeta_bot.capture.browser.chromium import Chromium
-from meeta_bot.capture.browser.seats import Pages
+from meeta_bot.capture.browser.seats import Seats
 from meeta_bot.capture.log import CaptureLog
 from meeta_bot.capture.normalize import Message
 from meeta_bot.capture.recorder import Recorder
@@ -55,9 +55,9 @@ class TapingLog(CaptureLog):
 class TapingRecorder(Recorder):
     """The recorder, with a log that is taped."""
 
-    def __init__(self, request: CaptureRequest, pages: Pages, spool: Spool, settings: Settings, clock: Clock) -> None:
-        super().__init__(request, pages, spool, settings, clock)
-        self.taped = TapingLog(self.log.state, spool, settings, clock, self._company_changed)
+    def __init__(self, request: CaptureRequest, seats: Seats, spool: Spool, settings: Settings, clock: Clock) -> None:
+        super().__init__(request, seats, spool, settings, clock)
+        self.taped = TapingLog(self.log.state, spool, settings, clock, self._departure_changed)
         self.log = self.taped
 
     async def until(self, event_type: str, matches: Callable[[Any], bool] = lambda _payload: True) -> Event:
@@ -99,8 +99,8 @@ class Set:
         """The bot, in the room."""
         chosen = settings.load({"heartbeat_interval": 3600})
         clock = SystemClock()
-        pages = Pages(self._chromium, clock, chosen)
-        recorder = TapingRecorder(request_for(room_address.parse(self.url), chosen), pages, self._spool, chosen, clock)
+        seats = Seats(self._chromium, clock, chosen)
+        recorder = TapingRecorder(request_for(room_address.parse(self.url), chosen), seats, self._spool, chosen, clock)
         self._recorders.append((recorder, asyncio.create_task(recorder.run())))
         await recorder.until("conference.joined")
         return recorder

@@ -191,7 +191,7 @@ LIKELY: dict[str, Callable[[Random], list[Any]]] = {
     ],
     "recorder.clock_jumped": lambda r: [{"jump_ms": r.choice(NUMBERS)}],
     "recorder.damaged": lambda r: [{"missed": r.choice([1, *NUMBERS]), "evidence": "x", "ago_ms": r.choice(AGO)}],
-    "recorder.telemetry": lambda r: [r.random() < 0.8],
+    "recorder.telemetry": lambda r: [{"is_kept": r.random() < 0.8}],
     "recorder.gap": lambda r: [{**times(r), "cause": r.choice(list(GapCause)), "lost": r.choice(list(Lost))}],
     "recorder.meeting_over": lambda _: [],
     "recorder.heartbeat": lambda r: r.choice([[], [{"page_made": 5, "page_taken": r.choice(NUMBERS)}]]),

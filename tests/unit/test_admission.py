@@ -1,11 +1,11 @@
-"""What an answer of the deployment means for a capture."""
+"""Answers of a deployment and what they mean for a capture."""
 
 from __future__ import annotations
 
 import pytest
 
 from meeta_bot import events
-from meeta_bot.capture.admission import verdict
+from meeta_bot.capture.admission import Credentials, refusal
 from meeta_bot.events import EndReason, Payload
 
 
@@ -18,7 +18,9 @@ def connection(error: str, message: str | None = None) -> events.ConnectionFaile
 
 
 def judged(payload: Payload, *, password: bool = False, token: bool = False) -> tuple[EndReason, str | None] | None:
-    return verdict(payload, has_password=password, has_token=token)
+    tried = Credentials(token="a token" if token else None, password="a password" if password else None)
+    found = refusal(payload, tried)
+    return None if found is None else (found.reason, found.detail)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,12 @@ def test_a_token_that_was_given_is_rejected_and_not_missing() -> None:
         (connection("connection.droppedError"), True),
         (conference("conference.focusLeft"), True),
         (conference("conference.connectionError.notAllowed"), True),
+        (conference("conference.max_users"), True),
+        (conference("conference.reservationError"), True),
         (events.ConferenceLeft(), True),
+        (events.CaptureError(where="join", message="threw"), False),
+        (events.ConnectionTokenExpired(), False),
+        (conference("conference.authenticationRequired"), False),
         (connection("connection.passwordRequired"), False),
         (conference("conference.passwordRequired"), False),
         (conference("conference.destroyed"), False),
@@ -97,6 +104,10 @@ def test_a_token_that_was_given_is_rejected_and_not_missing() -> None:
     ],
 )
 def test_what_may_pass_for_one_that_was_in_the_room(payload: Payload, passes: bool) -> None:
-    found = verdict(payload, has_password=False, has_token=False)
+    found = refusal(payload, Credentials())
     assert found is not None
     assert found.is_passing is passes
+
+
+def test_credentials_are_never_shown() -> None:
+    assert "secret" not in repr(Credentials(token="secret", password="secret"))

@@ -13,8 +13,10 @@ import pytest
 
 from meeta_bot.capture.log import CaptureLog, end_cut_captures
 from meeta_bot.capture.normalize import Message
+from meeta_bot.capture.normalize.reports import ClockReport, EndReport, ErrorReport, HeartbeatReport
 from meeta_bot.capture.spool import Spool
 from meeta_bot.errors import SpoolFull
+from meeta_bot.events import EndReason
 from tests.unit.builders import CAPTURE, settings, state
 from tests.unit.spool_faults import as_a_kill_leaves_it, fill_up
 
@@ -82,7 +84,7 @@ async def test_durations_and_order_hold_while_the_wall_clock_is_set_back(spool: 
     clock.passes(1000)
     await log.record([from_page(log, clock, "conference.userJoined", *joined("ada"))])
     clock.wall -= HOUR_MS
-    await log.tell("recorder.clock_jumped", {"jump_ms": -HOUR_MS})
+    await log.report(ClockReport(jump_ms=-HOUR_MS))
     clock.passes(60_000)
     await log.record([from_page(log, clock, "conference.userLeft", *joined("ada"))])
     found = await events_of(spool)
@@ -100,7 +102,7 @@ async def test_a_killed_process_has_a_gap_from_when_all_that_was_seen_is_on_disk
     log = log_of(spool, clock)
     clock.passes(10_000)
     # A heartbeat at 10 s; the page had last handed over at 9.2 s all that it had seen.
-    await log.tell("recorder.heartbeat", {}, seen_ms=clock.monotonic - 800)
+    await log.report(HeartbeatReport(), seen_ms=clock.monotonic - 800)
     left_over = as_a_kill_leaves_it(spool, tmp_path / "killed")
     clock.passes(300_000)
     clock.wall += jump
@@ -123,7 +125,7 @@ async def test_what_was_seen_is_as_old_as_the_last_message_until_more_is_known(
     log = log_of(spool, clock)
     await log.record([from_page(log, clock, "conference.userJoined", *joined("ada"))], seen_ms=clock.monotonic - 30)
     clock.passes(5_000)
-    await log.tell("recorder.clock_jumped", {"jump_ms": 0})  # knows nothing of the page
+    await log.report(ClockReport(jump_ms=0))  # knows nothing of the page
     adopted = Spool(as_a_kill_leaves_it(spool, tmp_path / "killed"), settings())
     [capture] = await adopted.open_captures()
     assert capture.touched_at == START - 30
@@ -138,10 +140,10 @@ async def test_a_spool_that_takes_nothing_for_a_while_is_a_gap_in_which_nothing_
     spool: Spool, clock: Clock
 ) -> None:
     log = log_of(spool, clock)
-    await log.tell("recorder.heartbeat", {})
+    await log.report(HeartbeatReport())
     cursor = spool.cursor()
     await fill_up(spool)
-    waiting = asyncio.create_task(log.tell("recorder.error", "test", "y" * 20_000))
+    waiting = asyncio.create_task(log.report(ErrorReport(where="test", message="y" * 20_000)))
     done, _ = await asyncio.wait([waiting], timeout=0.1)  # a few tries, which all fail
     assert not done
     clock.passes(7_000)
@@ -161,14 +163,14 @@ async def test_what_a_full_spool_refused_on_the_way_out_lies_in_a_gap_before_the
     spool: Spool, clock: Clock
 ) -> None:
     log = log_of(spool, clock)
-    await log.tell("recorder.heartbeat", {}, seen_ms=clock.monotonic)
+    await log.report(HeartbeatReport(), seen_ms=clock.monotonic)
     await fill_up(spool)
     log.is_patient = False
     clock.passes(4_000)
     with pytest.raises(SpoolFull):
         await log.record([from_page(log, clock, "conference.userJoined", *joined("ada"))] * 300)
-    await log.tell_of_what_was_refused()
-    await log.tell("recorder.ended", {"reason": "operator"}, urgent=True)
+    await log.report_what_was_refused()
+    await log.report(EndReport(reason=EndReason.OPERATOR), urgent=True)
     found = await events_of(spool)
     assert [event.type for event, _ in found] == ["capture.heartbeat", "capture.gap", "capture.ended"]
     gap = found[1][1]
@@ -177,5 +179,5 @@ async def test_what_a_full_spool_refused_on_the_way_out_lies_in_a_gap_before_the
 
 async def test_where_nothing_was_refused_nothing_is_said(spool: Spool, clock: Clock) -> None:
     log = log_of(spool, clock)
-    await log.tell_of_what_was_refused()
+    await log.report_what_was_refused()
     assert log.position.last_seq == 0

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from meeta_bot import doctor, room_address, settings
-from meeta_bot.capture.browser.probe_page import Connected, Document, Seen
+from meeta_bot.capture.browser.probe_page import Connected, Document, PageContents
 from meeta_bot.capture.spool import Spool
 from meeta_bot.capture.spool.directory import spool_root
 from meeta_bot.doctor import NOT_CHECKED, Check, Examination, Finding, Result, Status, capabilities, deployment, machine
@@ -310,7 +310,7 @@ async def login_token(link: str, **options: Any) -> Result:
 
 
 def document(**fields: Any) -> Document:
-    given = {"status": 200, "place": "h", "issuer": "An Authority", "protocol": "TLS 1.3"}
+    given = {"status": 200, "host": "h", "issuer": "An Authority", "protocol": "TLS 1.3"}
     return Document(**{**given, "expires": datetime.now(UTC) + timedelta(days=60), **fields})
 
 
@@ -319,7 +319,7 @@ def test_a_page_is_judged_by_who_answers_and_its_certificate() -> None:
     assert finding.status is Status.OK
     assert "TLS 1.3, certificate of An Authority until " in finding.found
     assert "redirects" not in finding.found
-    assert "from other.h, to where it redirects" in deployment.judged(document(place="other.h"), "h").found
+    assert "from other.h, to where it redirects" in deployment.judged(document(host="other.h"), "h").found
     soon = datetime.now(UTC) + timedelta(days=1)
     assert deployment.judged(document(expires=soon), "h").status is Status.WARNING
 
@@ -347,7 +347,7 @@ async def login(page: AnsweringPage, link: str = "https://h/r", **config: Any) -
     examination.settings = settings.load({"join_timeout": 0.01})
     examination.address = room_address.parse(link)
     examination.page = page  # type: ignore[assignment]
-    examination.seen = Seen(dict.fromkeys(capabilities.KEYS) | config, None, None, None, [])
+    examination.seen = PageContents(dict.fromkeys(capabilities.KEYS) | config, None, None, None, [])
     return (await examined(Check("login", "group", CHECKS["login"].look, 7), examination=examination))["login"]
 
 
@@ -383,7 +383,7 @@ async def seen(name: str, announced: Any = None, events: Any = (), **config: Any
     given = {key.replace("__", "."): value for key, value in config.items()}
     assert set(given) <= set(capabilities.KEYS)
     examination = Examination({}, None, None)
-    examination.seen = Seen(dict.fromkeys(capabilities.KEYS) | given, None, None, None, list(events))
+    examination.seen = PageContents(dict.fromkeys(capabilities.KEYS) | given, None, None, None, list(events))
     examination.connected = Connected("wss://h/x", 1, None, None, announced)
     return (await examined(Check(name, "group", CHECKS[name].look, 7), examination=examination))[name]
 

@@ -434,10 +434,10 @@ def test_a_jump_of_the_wall_clock_is_told(room: Capture) -> None:
 
 
 def test_statistics_are_sampled_away_while_the_spool_is_nearly_full(room: Capture) -> None:
-    assert room.say("recorder.telemetry", False) == []
+    assert room.say("recorder.telemetry", {"is_kept": False}) == []
     assert remote(room) == room.say("cq.local_stats_updated", {"connectionQuality": 100}) == []
     assert room.state.counts.sampled == 2
-    room.say("recorder.telemetry", True)
+    room.say("recorder.telemetry", {"is_kept": True})
     assert types(remote(room)) == ["connection.stats_updated"]
 
 
@@ -446,7 +446,7 @@ def test_statistics_are_sampled_away_while_the_spool_is_nearly_full(room: Captur
     [
         ("hook.error", ["conference.joined", "no id"], events.CaptureError(where="conference.joined", message="no id")),
         ("hook.join_failed", ["threw"], events.CaptureError(where="join", message="threw")),
-        ("recorder.error", ["spool", "slow"], events.CaptureError(where="spool", message="slow")),
+        ("recorder.error", [{"where": "spool", "message": "slow"}], events.CaptureError(where="spool", message="slow")),
     ],
 )
 def test_what_failed_is_told(origin: str, args: list[str], error: events.CaptureError) -> None:

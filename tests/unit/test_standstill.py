@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from meeta_bot import settings
-from meeta_bot.capture.standstill import Stall, Watch
+from meeta_bot.capture.standstill import Stall, StandstillWatch
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Watched:
 
     def __post_init__(self) -> None:
         chosen = settings.load({"watch_interval": 1, "stall_tolerance": 5, "clock_jump_tolerance": 1})
-        self.watch = Watch(self.clock, chosen, self.stalls.append, self.jumps.append)
+        self.watch = StandstillWatch(self.clock, chosen, self.stalls.append, self.jumps.append)
 
 
 @pytest.fixture
@@ -54,20 +54,20 @@ def watched() -> Watched:
 def test_a_second_like_any_other_is_nothing(watched: Watched) -> None:
     for ms in (1000, 1003, 5999, 1000):
         watched.clock.passes(ms)
-        watched.watch.look()
+        watched.watch.compare()
     assert (watched.stalls, watched.jumps) == ([], [])
 
 
 def test_a_process_that_was_stopped(watched: Watched) -> None:
     watched.clock.passes(61_000)
-    watched.watch.look()
+    watched.watch.compare()
     assert watched.stalls == [Stall(60_000, 0)]
     assert watched.jumps == []
 
 
 def test_a_machine_that_was_suspended(watched: Watched) -> None:
     watched.clock.passes(1000, suspended=3_600_000)
-    watched.watch.look()
+    watched.watch.compare()
     assert watched.stalls == [Stall(3_600_000, 3_600_000)]
     assert watched.jumps == []
 
@@ -76,11 +76,11 @@ def test_a_machine_that_was_suspended(watched: Watched) -> None:
 def test_a_clock_that_was_set(watched: Watched, jump: int) -> None:
     watched.clock.passes(1000)
     watched.clock.wall += jump
-    watched.watch.look()
+    watched.watch.compare()
     assert watched.jumps == [jump]
     assert watched.stalls == []
     watched.clock.passes(1000)
-    watched.watch.look()
+    watched.watch.compare()
     assert watched.jumps == [jump]
 
 
@@ -88,13 +88,13 @@ def test_a_clock_that_is_slewed_is_no_jump(watched: Watched) -> None:
     for _ in range(10):
         watched.clock.passes(1000)
         watched.clock.wall += 500
-        watched.watch.look()
+        watched.watch.compare()
     assert watched.jumps == []
 
 
 def test_a_clock_that_was_set_while_the_process_stood_still(watched: Watched) -> None:
     watched.clock.passes(31_000)
     watched.clock.wall -= 7_200_000
-    watched.watch.look()
+    watched.watch.compare()
     assert watched.stalls == [Stall(30_000, 0)]
     assert watched.jumps == [-7_200_000]

@@ -58,7 +58,7 @@ class PageBatch(msgspec.Struct, frozen=True):
 
 
 class PageBooks(msgspec.Struct, array_like=True, frozen=True):
-    """How many messages of a conference were numbered, wait to be acknowledged, and found no room in the page."""
+    """The numbers of a conference's messages that were made, wait to be acknowledged, and found no room in the page."""
 
     conference: str
     made: _Count
@@ -67,7 +67,7 @@ class PageBooks(msgspec.Struct, array_like=True, frozen=True):
 
 
 class PageHeartbeat(msgspec.Struct, frozen=True):
-    """A page lives. ``alive`` is ``performance.now()``."""
+    """A sign of life of a page. ``alive`` is ``performance.now()``."""
 
     page_load: str
     alive: _Time
@@ -79,7 +79,7 @@ _Kind = TypeVar("_Kind", PageBatch, PageHeartbeat)
 
 
 class Channel:
-    """What comes from one conference in one load of a page. Made by :meth:`PageBridge.open`."""
+    """The messages of one conference in one load of a page. Made by :meth:`PageBridge.open`."""
 
     def __init__(self, bridge: PageBridge, conference: str, queue_batches: int) -> None:
         self._bridge = bridge
@@ -97,17 +97,17 @@ class Channel:
 
     @property
     def made(self) -> int | None:
-        """How many messages the page had numbered when it last gave a sign of life; None before it did."""
+        """Messages that the page had numbered when it last gave a sign of life; None before it did."""
         return None if self._books is None else max(self._books.made, self.page_seq)
 
     @property
     def missed(self) -> int | None:
-        """How many messages found no room in the page; None before its first sign of life."""
+        """Messages that found no room in the page; None before its first sign of life."""
         return None if self._books is None else self._books.missed
 
     @property
     def seen_until(self) -> float | None:
-        """Up to when, by the page's ``performance.now()``, all that it saw was handed on; None before it was anything.
+        """The page's ``performance.now()`` up to which all that it saw was handed on; None before anything was.
 
         That is the last message, or a later sign of life that tells of no further ones.
         """
@@ -116,7 +116,7 @@ class Channel:
         return self._now
 
     def note_books(self, heartbeat: PageHeartbeat, books: PageBooks) -> None:
-        """What the page says of itself, if it is this channel's."""
+        """Keep the books that the page has of this channel."""
         if self.page_load in (None, heartbeat.page_load):
             self._books, self._books_now = books, heartbeat.alive
 
@@ -128,7 +128,7 @@ class Channel:
         self._queue.put_nowait(batch)
 
     async def receive(self) -> list[PageMessage]:
-        """The next messages that were not handed on yet, as many as have arrived; waits for at least one."""
+        """Return the next messages that were not handed on yet, as many as have arrived; waits for at least one."""
         while True:
             fresh = self._fresh(await self._queue.get())
             while not self._queue.empty():
@@ -137,7 +137,7 @@ class Channel:
                 return fresh
 
     def receive_nowait(self) -> list[PageMessage]:
-        """As :meth:`receive`, but an empty list when nothing has arrived."""
+        """Return the next messages as :meth:`receive` does, but an empty list when nothing has arrived."""
         fresh: list[PageMessage] = []
         while not self._queue.empty():
             fresh += self._fresh(self._queue.get_nowait())
@@ -165,16 +165,16 @@ class Channel:
         return fresh
 
     def note_durable(self) -> int:
-        """All that was handed on is on disk. How many batches the page waits to hear of."""
+        """Note that all that was handed on is on disk; return how many batches the page waits to hear of."""
         self._durable = self._batches
         return self._durable - self._told
 
     def note_told(self) -> None:
-        """The page knows now what was on disk."""
+        """Note that the page knows now what was on disk."""
         self._told = self._durable
 
     def _ask_again(self) -> None:
-        """Once for each hole: the batches behind it that are on their way already show the same hole."""
+        """Ask once for each hole: the batches behind it that are on their way already show the same hole."""
         if self._rewound_at != self.page_seq:
             self._rewound_at = self.page_seq
             self._bridge.rewind(self.conference)
@@ -209,7 +209,7 @@ class PageBridge:
 
     @property
     def heard_ms(self) -> float:
-        """When the page last gave a sign of life, by our monotonic clock; at first when it was installed."""
+        """The monotonic time of the page's last sign of life; at first of the bridge's installation."""
         return self._heard_ms
 
     async def settle(self) -> None:
@@ -225,7 +225,7 @@ class PageBridge:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def open(self, conference: str) -> Channel:
-        """The channel of a conference that this page is going to join."""
+        """Return the channel of a conference that this page is going to join."""
         channel = Channel(self, conference, self._settings.bridge_queue_batches)
         self._channels[conference] = channel
         return channel
@@ -245,11 +245,11 @@ class PageBridge:
         self._offset_ms = (max(least, before_ms - now), min(most, after_ms - now))
 
     def monotonic_ms(self, now: float) -> float:
-        """A page's ``performance.now()`` on our monotonic clock, as near as is known."""
+        """Return a page's ``performance.now()`` on our monotonic clock, as near as is known."""
         return now + sum(self._offset_ms) / 2
 
     def earliest_ms(self, now: float) -> float:
-        """The earliest that a page's ``performance.now()`` can have been on our monotonic clock."""
+        """Return the earliest that a page's ``performance.now()`` can have been on our monotonic clock."""
         return now + self._offset_ms[0]
 
     def acknowledge(self, conference: str, page_seq: int) -> None:
@@ -267,7 +267,7 @@ class PageBridge:
             self._urgent.set()
 
     def acknowledged(self, conference: str) -> int:
-        """Up to where everything is on disk; 0 while nothing is, and once the conference is shut."""
+        """Return the number up to which all is on disk; 0 while nothing is, and once the conference is shut."""
         return self._acknowledged.get(conference, 0)
 
     def acknowledge_again(self, conference: str) -> None:
@@ -309,7 +309,7 @@ class PageBridge:
                 channel.note_books(heartbeat, books)
 
     async def _acknowledge_due(self) -> None:
-        """One call tells the page of all conferences whose acknowledgement moved since the last call."""
+        """Tell the page, in one call, of all conferences whose acknowledgement moved since the last call."""
         while True:
             await self._wake.wait()
             with contextlib.suppress(TimeoutError):
@@ -331,8 +331,10 @@ class PageBridge:
 
 
 def _with_signature(listener: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
-    """`listener` with its signature at hand: Playwright asks for it at every call, and to work it out takes twice as
-    long as the rest of the call."""
+    """Return `listener` with its signature at hand.
+
+    Playwright asks for it at every call, and to work it out takes twice as long as the rest of the call.
+    """
 
     def called(event: dict[str, Any]) -> None:
         listener(event)
@@ -342,7 +344,7 @@ def _with_signature(listener: Callable[[dict[str, Any]], None]) -> Callable[[dic
 
 
 def decode_batch(payload: str) -> PageBatch:
-    """The batch in the text of a binding call.
+    """Return the batch in the text of a binding call.
 
     :raises msgspec.DecodeError: it is none. Lone surrogates, which JSON can escape and UTF-8 can't hold, are
         replaced on the way.
@@ -354,7 +356,7 @@ def decode_batch(payload: str) -> PageBatch:
 
 
 def decode_heartbeat(payload: str) -> PageHeartbeat:
-    """The sign of life in the text of a binding call; errors as :func:`decode_batch`."""
+    """Return the sign of life in the text of a binding call; errors as :func:`decode_batch`."""
     try:
         return _heartbeat_decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
@@ -367,7 +369,7 @@ _HEARTBEAT = '{"page_load"'  # how the hook begins it; batches begin with their 
 
 
 def _decode_patiently(payload: str, kind: type[_Kind]) -> _Kind:
-    """For text that the fast decoder refuses though it is JSON: the standard library takes lone surrogates."""
+    """Decode text that the fast decoder refuses though it is JSON: the standard library takes lone surrogates."""
     import json
 
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from meeta_bot.capture.browser.bridge import BINDING, Channel, PageBridge
 from meeta_bot.capture.browser.evaluate import evaluate, literal
+from meeta_bot.capture.browser.health import PageHealth
 from meeta_bot.clock import Clock
 from meeta_bot.errors import PageError
 from meeta_bot.events import EndReason
@@ -43,34 +43,29 @@ _CONTENT_TYPES = {"Script": "application/javascript", "Stylesheet": "text/css"}
 
 
 class PageNotLoaded(PageError):
-    """The room's page could not be used; ``reason`` is how the capture ends for it."""
+    """An address whose page can't be used; ``reason`` is how a capture ends for it."""
 
     def __init__(self, message: str, reason: EndReason) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-class _Look(msgspec.Struct):
+class _PageParts(msgspec.Struct):
     config: bool
     library: bool
 
 
 class ConferencePage:
-    """One page with the hook in it, for any number of rooms of one deployment. ``on_gone`` is called if it crashes."""
+    """One page with the hook in it, for any number of rooms of one deployment. ``health`` hears if it crashes."""
 
-    def __init__(self, page: Page, clock: Clock, settings: Settings, on_gone: Callable[[], None]) -> None:
+    def __init__(self, page: Page, clock: Clock, settings: Settings, health: PageHealth) -> None:
         self._page = page
         self._clock = clock
         self._settings = settings
         self._devtools: CDPSession | None = None
         self._bridge: PageBridge | None = None
-        self._on_gone = on_gone
-        self._has_crashed = False
-        page.on("crash", self._crashed)
-
-    def _crashed(self, _: Page) -> None:
-        self._has_crashed = True
-        self._on_gone()
+        self._health = health
+        health.attach(page)
 
     async def load(self, address: RoomAddress) -> None:
         """Open the room's page and put the hook into it.
@@ -88,8 +83,8 @@ class ConferencePage:
         except PlaywrightError as error:
             raise _not_loaded(address, str(error)) from error
         except TimeoutError:
-            place = urlsplit(address.url).netloc
-            raise PageNotLoaded(f"{place} did not answer in time", EndReason.ROOM_UNREACHABLE) from None
+            host = urlsplit(address.url).netloc
+            raise PageNotLoaded(f"{host} did not answer in time", EndReason.ROOM_UNREACHABLE) from None
 
     async def _prepare(self) -> None:
         self._devtools = await self._page.context.new_cdp_session(self._page)
@@ -131,14 +126,14 @@ class ConferencePage:
             "heartbeat": self._settings.page_heartbeat_ms,
             "stall": self._settings.stall_tolerance * 1000,
         }
-        look = msgspec.convert(await self._call("meetaBot.look()"), _Look)
-        if not look.library:
-            raise _no_library(address, status, look)
+        parts = msgspec.convert(await self._call("meetaBot.look()"), _PageParts)
+        if not parts.library:
+            raise _no_library(address, status, parts)
         await self._read_its_clock()
         await self._call(f"meetaBot.configure({literal(limits)}); meetaBot.live({literal(BINDING)})")
 
     async def _read_its_clock(self) -> None:
-        """More than once: on a busy machine one answer may take so long that the moment it tells of is vague."""
+        """Read the page's clock more than once: on a busy machine an answer may take so long that it means little."""
         for _ in range(CLOCK_READINGS):
             before_ms = self._clock.monotonic_ms()
             now = await self._call("performance.now()")
@@ -157,18 +152,18 @@ class ConferencePage:
             raise PageError("the page was not loaded")
         return self._bridge
 
-    async def join(self, conference: str, address: RoomAddress, *, name: str, password: str | None) -> Channel:
-        """Start to join `address` under the key `conference`; what happens arrives on the channel.
+    async def join(self, conference: str, room: str, *, name: str, token: str | None, password: str | None) -> Channel:
+        """Start to join `room` under the key `conference`; what happens arrives on the channel.
 
         :raises PageError: the library threw, or the page is gone.
         """
         channel = self.bridge.open(conference)
         request = {
             "conference": conference,
-            "room": address.room,
+            "room": room,
             "display_name": name,
             "password": password,
-            "token": address.token,
+            "token": token,
         }
         await self._call(f"meetaBot.join({literal(request)}, {literal(BINDING)})")
         return channel
@@ -190,7 +185,7 @@ class ConferencePage:
     async def close(self) -> None:
         """Close the page. Safe to call twice and after a crash."""
         if self._bridge is not None:
-            if not self._has_crashed:
+            if not self._health.has_crashed:
                 await self._bridge.settle()  # goodbyes: without them the bot stays in its rooms for a minute
             await self._bridge.close()
         with contextlib.suppress(PlaywrightError, TimeoutError):
@@ -198,7 +193,7 @@ class ConferencePage:
                 await self._page.close()
 
     async def _call(self, expression: str, within: float | None = None) -> Any:
-        """The value of a JavaScript expression, or of the promise that it is.
+        """Return the value of a JavaScript expression, or of the promise that it is.
 
         :raises PageError: it threw, the page is gone, or the deadline is over.
         """
@@ -211,36 +206,36 @@ class ConferencePage:
             raise PageError("the page does not answer") from None
 
 
-def _no_library(address: RoomAddress, status: int, look: _Look) -> PageNotLoaded:
-    place = urlsplit(address.url).netloc
+def _no_library(address: RoomAddress, status: int, parts: _PageParts) -> PageNotLoaded:
+    host = urlsplit(address.url).netloc
     if status >= 400:
-        return PageNotLoaded(f"{place} answered with HTTP status {status}", EndReason.ROOM_UNREACHABLE)
-    if look.config:
-        return PageNotLoaded(f"{place} serves no lib-jitsi-meet with its page", EndReason.NOT_JITSI)
+        return PageNotLoaded(f"{host} answered with HTTP status {status}", EndReason.ROOM_UNREACHABLE)
+    if parts.config:
+        return PageNotLoaded(f"{host} serves no lib-jitsi-meet with its page", EndReason.NOT_JITSI)
     return PageNotLoaded(f"there is no Jitsi Meet behind {address.url}", EndReason.NOT_JITSI)
 
 
 def _not_loaded(address: RoomAddress, error: str) -> PageNotLoaded:
-    place = urlsplit(address.url).netloc
+    host = urlsplit(address.url).netloc
     known = {
-        "ERR_NAME_NOT_RESOLVED": f"there is no host {place}",
-        "ERR_CONNECTION_REFUSED": f"nothing listens at {place}",
-        "ERR_UNSAFE_PORT": f"browsers refuse the port of {place}",
-        "ERR_EMPTY_RESPONSE": f"what answers at {place} is no web server",
-        "ERR_INVALID_HTTP_RESPONSE": f"what answers at {place} is no web server",
-        "ERR_HTTP_RESPONSE_CODE_FAILURE": f"{place} answered with an error and nothing else",
-        "ERR_SSL_PROTOCOL_ERROR": f"what answers at {place} does not speak https",
+        "ERR_NAME_NOT_RESOLVED": f"there is no host {host}",
+        "ERR_CONNECTION_REFUSED": f"nothing listens at {host}",
+        "ERR_UNSAFE_PORT": f"browsers refuse the port of {host}",
+        "ERR_EMPTY_RESPONSE": f"what answers at {host} is no web server",
+        "ERR_INVALID_HTTP_RESPONSE": f"what answers at {host} is no web server",
+        "ERR_HTTP_RESPONSE_CODE_FAILURE": f"{host} answered with an error and nothing else",
+        "ERR_SSL_PROTOCOL_ERROR": f"what answers at {host} does not speak https",
         "ERR_INTERNET_DISCONNECTED": "this machine has no network",
-        "Timeout": f"{place} did not answer in time",
+        "Timeout": f"{host} did not answer in time",
     }
     for part, message in known.items():
         if part in error:
             return PageNotLoaded(message, EndReason.ROOM_UNREACHABLE)
     if "ERR_CERT" in error or "ERR_SSL" in error:
-        return PageNotLoaded(f"the certificate of {place} is not trusted", EndReason.CERTIFICATE_REJECTED)
+        return PageNotLoaded(f"the certificate of {host} is not trusted", EndReason.CERTIFICATE_REJECTED)
     code = re.search(r"net::(ERR_\w+)", error)
     detail = code[1] if code else error.partition("\n")[0][:200]
-    return PageNotLoaded(f"{place} can't be reached: {detail}", EndReason.ROOM_UNREACHABLE)
+    return PageNotLoaded(f"{host} can't be reached: {detail}", EndReason.ROOM_UNREACHABLE)
 
 
 @cache

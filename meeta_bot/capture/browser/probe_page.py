@@ -1,8 +1,7 @@
-"""A room's page without the room: opened as a recorder opens it, looked at, logged in from, and closed."""
+"""A room's page without the room: opened as a recorder opens it, read, logged in from, and closed."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from playwright.async_api import Error as PlaywrightError
 from meeta_bot.capture.browser.chromium import Chromium
 from meeta_bot.capture.browser.conference_page import ConferencePage
 from meeta_bot.capture.browser.evaluate import evaluate, literal
+from meeta_bot.capture.browser.health import BrowserHealth, PageHealth
 from meeta_bot.clock import SystemClock
 from meeta_bot.errors import PageError
 from meeta_bot.room_address import RoomAddress
@@ -28,8 +28,8 @@ _T = TypeVar("_T")
 ConfigValue = bool | int | float | str | None
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """What a page has. ``config`` holds the asked keys only, None for those that it lacks; addresses have no query."""
+class PageContents(msgspec.Struct, frozen=True):
+    """The contents of a page. ``config`` has the asked keys only, None for those that it lacks; addresses no query."""
 
     config: dict[str, ConfigValue]
     config_script: str | None
@@ -39,7 +39,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """How a login went. ``error`` is lib-jitsi-meet's; ``announced`` are the types of the server's services."""
+    """The outcome of a login. ``error`` is lib-jitsi-meet's; ``announced`` are the types of the server's services."""
 
     service: str
     milliseconds: int
@@ -49,10 +49,10 @@ class Connected(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """How the page itself came. ``place`` is who answered in the end; the last three are of its TLS."""
+    """The document of a page. ``host`` answered in the end; the last three are of its TLS."""
 
     status: int
-    place: str
+    host: str
     issuer: str | None
     protocol: str | None
     expires: datetime | None
@@ -61,22 +61,21 @@ class Document(msgspec.Struct, frozen=True):
 class ProbePage:
     """The page of one address. ``load`` first, ``close`` always."""
 
-    def __init__(self, page: Page, settings: Settings) -> None:
+    def __init__(self, page: Page, settings: Settings, health: BrowserHealth) -> None:
         self._page = page
         self._settings = settings
-        self._crashed = asyncio.Event()
-        self._conference_page = ConferencePage(page, SystemClock(), settings, self._crashed.set)
+        self._conference_page = ConferencePage(page, SystemClock(), settings, PageHealth(health, lambda _: None))
         self._devtools: CDPSession | None = None
         self._answer: Response | None = None
         page.on("response", self._response)
 
     @classmethod
     async def open(cls, chromium: Chromium, settings: Settings) -> ProbePage:
-        """An empty one.
+        """Open an empty one.
 
         :raises BrowserError: the browser is gone.
         """
-        return cls(await chromium.new_page(), settings)
+        return cls(await chromium.new_page(), settings, chromium.health)
 
     def _response(self, response: Response) -> None:
         if response.frame == self._page.main_frame and response.request.is_navigation_request():
@@ -99,19 +98,19 @@ class ProbePage:
         expires = details.get("validTo") if details else None
         return Document(
             status=answer.status if answer else 0,
-            place=urlsplit(answer.url).netloc if answer else "",
+            host=urlsplit(answer.url).netloc if answer else "",
             issuer=details.get("issuer") if details else None,
             protocol=details.get("protocol") if details else None,
             expires=datetime.fromtimestamp(expires, UTC) if expires else None,
         )
 
-    async def look(self, keys: tuple[str, ...]) -> Seen:
-        """What the page has, and the configuration's values for `keys`.
+    async def contents(self, keys: tuple[str, ...]) -> PageContents:
+        """Return the page's contents, and the configuration's values for `keys`.
 
         :raises PageError: the page is gone, or says something else.
         """
         await self._evaluate(_probe())
-        return _convert(await self._evaluate(f"meetaBot.probe.look({literal(keys)})"), Seen)
+        return _convert(await self._evaluate(f"meetaBot.probe.look({literal(keys)})"), PageContents)
 
     async def connect(self, address: RoomAddress) -> Connected:
         """Log in, as the room's link says, and out again, without entering the room.

@@ -1,4 +1,4 @@
-"""Pages and the rooms that share them.
+"""Seats of captures in pages, which rooms share.
 
 Rooms of one deployment sit in one page, up to ``rooms_per_page``: a room then costs a connection instead of a
 renderer. The price is that a renderer's crash takes all rooms of its page, so the setting weighs memory against
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 from meeta_bot.capture.browser.bridge import Channel
 from meeta_bot.capture.browser.chromium import Chromium
 from meeta_bot.capture.browser.conference_page import ConferencePage
+from meeta_bot.capture.browser.health import PageHealth, PageLoss
 from meeta_bot.clock import Clock
 from meeta_bot.errors import PageError
-from meeta_bot.events import GapCause
 from meeta_bot.logs import get_logger
 from meeta_bot.room_address import RoomAddress
 from meeta_bot.settings import Settings
@@ -25,30 +25,23 @@ from meeta_bot.settings import Settings
 _log = get_logger("pages")
 
 
-class Gone(NamedTuple):
-    """A page is lost, and how that is known."""
-
-    cause: GapCause
-    evidence: str
-
-
-OnGone = Callable[[Gone], None]
+OnLost = Callable[[PageLoss], None]
 
 
 class Seat:
-    """A capture's place in a page. Made by :meth:`Pages.take`, given back by :meth:`vacate`."""
+    """A capture's seat in a page. Made by :meth:`Seats.take`, given back by :meth:`vacate`."""
 
     def __init__(self, shared: _SharedPage, page: ConferencePage, conference: str) -> None:
         self._shared = shared
         self._page = page
         self._conference = conference
 
-    async def join(self, address: RoomAddress, *, name: str, password: str | None) -> Channel:
+    async def join(self, room: str, *, name: str, token: str | None, password: str | None) -> Channel:
         """Start to join; what happens arrives on the channel.
 
         :raises PageError: the library threw, or the page is gone.
         """
-        return await self._page.join(self._conference, address, name=name, password=password)
+        return await self._page.join(self._conference, room, name=name, token=token, password=password)
 
     def knock(self, name: str) -> None:
         """Ask to be let in from the lobby; the answer arrives on the channel."""
@@ -59,11 +52,11 @@ class Seat:
         self._page.bridge.acknowledge(self._conference, page_seq)
 
     def monotonic_ms(self, now: float) -> float:
-        """The page's ``performance.now()`` on our monotonic clock, as near as is known."""
+        """Return the page's ``performance.now()`` on our monotonic clock, as near as is known."""
         return self._page.bridge.monotonic_ms(now)
 
     def earliest_ms(self, now: float) -> float:
-        """The earliest that the page's ``performance.now()`` can have been on our monotonic clock."""
+        """Return the earliest that the page's ``performance.now()`` can have been on our monotonic clock."""
         return self._page.bridge.earliest_ms(now)
 
     async def leave(self) -> None:
@@ -71,26 +64,27 @@ class Seat:
         await self._page.leave(self._conference)
 
     def forget(self) -> None:
-        """Drop the room without a goodbye: its signalling is lost. The place is kept until :meth:`vacate`."""
+        """Drop the room without a goodbye: its signalling is lost. The seat is kept until :meth:`vacate`."""
         self._page.forget(self._conference)
 
-    async def vacate(self) -> None:
-        """Give the place back; the page closes behind the last one. Safe after a crash."""
+    def vacate(self) -> None:
+        """Give the seat back; the page closes behind the last one. Safe after a crash."""
         self._page.forget(self._conference)
-        await self._shared.vacate(self._conference)
+        self._shared.vacate(self._conference)
 
 
 class _SharedPage:
     """One page, loaded once for all who sit in it."""
 
-    def __init__(self, pages: Pages, address: RoomAddress) -> None:
-        self.seats: dict[str, OnGone] = {}
-        self._pages = pages
+    def __init__(self, owner: Seats, address: RoomAddress) -> None:
+        self.seats: dict[str, OnLost] = {}
+        self._owner = owner
+        self.health = owner.health.add(self._lost)
         self._is_gone = False
-        self._loading = asyncio.create_task(pages.load(address, self._crashed), name=f"load {address.deployment}")
+        self._loading = asyncio.create_task(owner.load(address, self.health), name=f"load {address.deployment}")
 
     async def loaded(self) -> ConferencePage:
-        """The page, when it has loaded; as often as there are seats.
+        """Return the page, when it has loaded; as often as there are seats.
 
         :raises PageNotLoaded, BrowserError, PageError: it could not be; all who wait learn the same.
         """
@@ -102,11 +96,11 @@ class _SharedPage:
                 raise PageError("the page was lost while it loaded") from None
             raise
 
-    async def vacate(self, conference: str) -> None:
+    def vacate(self, conference: str) -> None:
         self.seats.pop(conference, None)
         if not self.seats and not self._is_gone:
-            self._pages.retire(self)
-            self._pages.in_background(self.close())
+            self._owner.retire(self)
+            self._owner.in_background(self.close())
 
     async def close(self) -> None:
         self._is_gone = True
@@ -121,29 +115,20 @@ class _SharedPage:
         done = self._loading.done() and not self._loading.cancelled() and self._loading.exception() is None
         return self._loading.result() if done else None
 
-    @property
-    def heard_ms(self) -> float | None:
-        """Its last sign of life; None before it has loaded."""
-        return None if self._page is None else self._page.bridge.heard_ms
-
-    def _crashed(self) -> None:
-        self.gone(GapCause.PAGE_CRASHED, "the page's process died")
-
-    def gone(self, cause: GapCause, evidence: str) -> None:
-        """It is of no use any more: everybody in it is told, once, and what is left of it is closed."""
+    def _lost(self, loss: PageLoss) -> None:
+        """Tell everybody in it, once, that it is of no use any more, and close what is left of it."""
         if self._is_gone:
             return
         self._is_gone = True
-        self._pages.retire(self)
-        _log.warning("page lost", cause=cause.value, rooms=len(self.seats))
-        loss = Gone(cause, evidence)
-        for on_gone in list(self.seats.values()):
-            on_gone(loss)
-        self._pages.in_background(self.close())
+        self._owner.retire(self)
+        _log.warning("page lost", cause=loss.cause.value, rooms=len(self.seats))
+        for on_lost in list(self.seats.values()):
+            on_lost(loss)
+        self._owner.in_background(self.close())
 
 
-class Pages:
-    """Gives captures their places. One for the whole process."""
+class Seats:
+    """The seats of all captures, in pages that are opened and closed for them. One for the whole process."""
 
     def __init__(self, chromium: Chromium, clock: Clock, settings: Settings) -> None:
         self._chromium = chromium
@@ -151,52 +136,28 @@ class Pages:
         self._settings = settings
         self._open: dict[str, list[_SharedPage]] = {}  # deployment → pages that may take rooms
         self._background: set[asyncio.Task[None]] = set()
-        self._fair_from_ms = clock.monotonic_ms()  # silence before this was ours: we did not listen
-        chromium.on_disconnect = self._browser_gone
-        chromium.is_in_use = self._has_living_page
+        self.health = chromium.health
 
-    async def take(self, address: RoomAddress, conference: str, on_gone: OnGone) -> Seat:
-        """A place for `conference` in a loaded page of its deployment; ``on_gone`` is called if that page is lost.
+    async def take(self, address: RoomAddress, conference: str, on_lost: OnLost) -> Seat:
+        """Return a seat for `conference` in a loaded page of its deployment; ``on_lost`` is called if it is lost.
 
         :raises PageNotLoaded: nothing answers, or what answers is no Jitsi Meet.
         :raises BrowserError: the browser is gone, or its pages can't be used.
         :raises PageError: the page was lost while it loaded.
         """
         shared = self._with_room(address)
-        shared.seats[conference] = on_gone
+        shared.seats[conference] = on_lost
         try:
             return Seat(shared, await shared.loaded(), conference)
         except BaseException as error:
             if isinstance(error, Exception):
                 self.retire(shared)  # whoever asks next has another try, and not the same answer
-            await shared.vacate(conference)
+            shared.vacate(conference)
             raise
 
     async def watch(self) -> None:
-        """Give up pages that hang, until cancelled: the hook says every ``page_heartbeat_ms`` that it lives."""
-        interval = self._settings.page_heartbeat_ms / 1000
-        looked_ms = self._fair_from_ms = self._clock.monotonic_ms()
-        while True:
-            await asyncio.sleep(interval)
-            now_ms = self._clock.monotonic_ms()
-            if now_ms - looked_ms > (interval + self._settings.stall_tolerance) * 1000:
-                self._fair_from_ms = now_ms
-            looked_ms = now_ms
-            for shared, silent_ms in self._silences():
-                if silent_ms > self._settings.page_hung_timeout * 1000:
-                    self._chromium.doubt()
-                    shared.gone(GapCause.PAGE_HUNG, f"the page said nothing for {silent_ms / 1000:.0f} s")
-
-    def _silences(self) -> list[tuple[_SharedPage, float]]:
-        """For how many milliseconds each page has said nothing; without those that load, which has its own deadline."""
-        now_ms = self._clock.monotonic_ms()
-        every = [page for pages in self._open.values() for page in pages]
-        heard = [(page, page.heard_ms) for page in every]
-        return [(page, now_ms - max(at, self._fair_from_ms)) for page, at in heard if at is not None]
-
-    def _has_living_page(self) -> bool:
-        """Whether a page said lately that it lives: one sign of life may be late, two don't fail by chance."""
-        return any(silent_ms <= 2 * self._settings.page_heartbeat_ms for _, silent_ms in self._silences())
+        """Give up pages that hang, until cancelled."""
+        await self.health.watch()
 
     async def close(self) -> None:
         """Wait until pages that were given up are closed, which has a deadline."""
@@ -216,24 +177,21 @@ class Pages:
         pages.append(_SharedPage(self, address))
         return pages[-1]
 
-    async def load(self, address: RoomAddress, on_crash: Callable[[], None]) -> ConferencePage:
-        """A new page of the room's deployment, with the hook in it; errors as :meth:`take`."""
+    async def load(self, address: RoomAddress, health: PageHealth) -> ConferencePage:
+        """Return a new page of the room's deployment, with the hook in it; errors as :meth:`take`."""
         empty = await self._chromium.new_page()
-        page = ConferencePage(empty, self._clock, self._settings, on_crash)
+        page = ConferencePage(empty, self._clock, self._settings, health)
         try:
-            await self._chromium.load(empty, page.load(address))
+            await health.load(empty, page.load(address), lambda: page.bridge.heard_ms)
         except BaseException:
             self.in_background(page.close())  # one that hangs takes its time
             raise
         _log.info("page loaded", deployment=address.deployment)
         return page
 
-    def _browser_gone(self) -> None:
-        for shared in [page for pages in self._open.values() for page in pages]:
-            shared.gone(GapCause.BROWSER_CRASHED, "Chromium went away")
-
     def retire(self, shared: _SharedPage) -> None:
-        """Nobody new is sent to a page that closes or is lost. Safe to call twice."""
+        """Send nobody new to a page that closes or is lost. Safe to call twice."""
+        self.health.dismiss(shared.health)
         for deployment, pages in list(self._open.items()):
             if shared in pages:
                 pages.remove(shared)

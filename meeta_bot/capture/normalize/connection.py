@@ -1,4 +1,4 @@
-"""The bot's own way into the conference: signalling, admission, media path, bridge channel, statistics."""
+"""The bot's own connection to the conference: signalling, admission, media path, bridge channel, statistics."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Statistics(msgspec.Struct, rename="camel"):
 
 
 def joined(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONFERENCE_JOINED(); the hook adds who we are."""
+    """Note the bot's arrival: CONFERENCE_JOINED(), to which the hook adds who we are."""
     own = msgspec.convert(argument(message, 0), _Self)
     # The library counts the bot's own ghosts, too.
     roster_size = len(state.participants) if state.former_ids else own.roster_size
@@ -70,7 +70,7 @@ def joined(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def left(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONFERENCE_LEFT(); when the bot did not want to, the room is lost."""
+    """Note the bot's departure: CONFERENCE_LEFT(). When the bot did not want to, the room is lost."""
     found = [event(message, events.ConferenceLeft(), state.own_endpoint_id)]
     if state.in_conference and not state.leaving:
         state = gaps.room_lost(state, message, GapCause.REJOINED, "the bot was out of the room unasked")
@@ -79,7 +79,7 @@ def left(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def failed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONFERENCE_FAILED(error, …): refused, in the lobby, or thrown out."""
+    """Note a failure: CONFERENCE_FAILED(error, …). The bot is refused, in the lobby, or thrown out."""
     error = text(message, 0)
     if error == MEMBERS_ONLY:
         waiting = events.CaptureLobbyWaiting(waiting_for_host=argument(message, 2) is True)
@@ -97,13 +97,13 @@ def failed(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def conference_error(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONFERENCE_ERROR(error, message)."""
+    """Note an error: CONFERENCE_ERROR(error, message)."""
     payload = events.ConferenceError(error=text(message, 0), message=optional_text(argument(message, 1)))
     return state, [event(message, payload)]
 
 
 def kicked(state: State, message: Message) -> tuple[State, list[Event]]:
-    """KICKED(actor, reason, isReplaced); everybody's USER_LEFT follows and means nothing."""
+    """Note the bot's removal: KICKED(actor, reason, isReplaced). Everybody's USER_LEFT follows and means nothing."""
     payload = events.CaptureKicked(
         actor_endpoint_id=endpoint_of(argument(message, 0)),
         reason=optional_text(argument(message, 1)),
@@ -114,12 +114,12 @@ def kicked(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def join_in_progress(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONFERENCE_JOIN_IN_PROGRESS()."""
+    """Note that the bot is coming in: CONFERENCE_JOIN_IN_PROGRESS()."""
     return state, [event(message, events.CaptureJoinInProgress())]
 
 
 def properties_changed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """PROPERTIES_CHANGED({name: value}), from the presence of the conference focus."""
+    """Note properties: PROPERTIES_CHANGED({name: value}), from the presence of the conference focus."""
     given = argument(message, 0)
     fields = given if isinstance(given, dict) else {}
     properties = {name: value if isinstance(value, str) else str(value) for name, value in fields.items()}
@@ -134,12 +134,12 @@ def properties_changed(state: State, message: Message) -> tuple[State, list[Even
 
 
 def p2p_changed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """P2P_STATUS(JitsiConference, p2p)."""
+    """Note the media's way: P2P_STATUS(JitsiConference, p2p)."""
     return state, [event(message, events.ConferenceP2pChanged(p2p=argument(message, 1) is True))]
 
 
 def lobby_changed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """MEMBERS_ONLY_CHANGED(enabled), from the room's configuration."""
+    """Note the lobby's opening or closing: MEMBERS_ONLY_CHANGED(enabled), from the room's configuration."""
     enabled = argument(message, 0) is True
     if enabled == state.lobby:
         return state, []
@@ -148,7 +148,7 @@ def lobby_changed(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def sender_limit_changed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """AUDIO_UNMUTE_PERMISSIONS_CHANGED(reached) and VIDEO_…: how many may send, from the focus's properties."""
+    """Note a limit of senders: AUDIO_UNMUTE_PERMISSIONS_CHANGED(reached) and VIDEO_…, from the focus's properties."""
     media = "audio" if message.origin.startswith("conference.audio") else "video"
     reached = argument(message, 0) is True
     if reached == (media in state.limits_reached):
@@ -160,33 +160,33 @@ def sender_limit_changed(state: State, message: Message) -> tuple[State, list[Ev
 
 
 def signalling_established(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONNECTION_ESTABLISHED(…) of the connection."""
+    """Note a login: CONNECTION_ESTABLISHED(…) of the connection."""
     return state, [event(message, events.ConnectionEstablished())]
 
 
 def signalling_closed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONNECTION_DISCONNECTED(message)."""
+    """Note a closed connection: CONNECTION_DISCONNECTED(message)."""
     return state, [event(message, events.ConnectionDisconnected(message=optional_text(argument(message, 0))))]
 
 
 def signalling_failed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONNECTION_FAILED(error, message, …); the hook keeps the login data in the page."""
+    """Note a failed connection: CONNECTION_FAILED(error, message, …). The hook keeps the login data in the page."""
     payload = events.ConnectionFailed(error=text(message, 0), message=optional_text(argument(message, 1)))
     return state, [event(message, payload)]
 
 
 def token_expired(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONNECTION_TOKEN_EXPIRED(), when the session could be resumed but for the token."""
+    """Note an expired token: CONNECTION_TOKEN_EXPIRED(), when the session could be resumed but for the token."""
     return state, [event(message, events.ConnectionTokenExpired())]
 
 
 def media_connected(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONNECTION_ESTABLISHED() of the conference: ICE."""
+    """Note the media path: CONNECTION_ESTABLISHED() of the conference, which is about ICE."""
     return state, [event(message, events.MediaConnected())]
 
 
 def interrupted(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONNECTION_INTERRUPTED(); repeated after a change of the media path."""
+    """Note an interruption: CONNECTION_INTERRUPTED(), repeated after a change of the media path."""
     if state.interrupted_ms is not None:
         return state, []
     after = updated(state, interrupted_ms=message.monotonic_ms)
@@ -194,7 +194,7 @@ def interrupted(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def restored(state: State, message: Message) -> tuple[State, list[Event]]:
-    """CONNECTION_RESTORED(); also comes without an interruption, and is no news then."""
+    """Note its end: CONNECTION_RESTORED(), which also comes without an interruption and is no news then."""
     if state.interrupted_ms is None:
         return state, []
     down_ms = elapsed_ms(message, state.interrupted_ms)
@@ -202,7 +202,7 @@ def restored(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def bridge_channel_opened(state: State, message: Message) -> tuple[State, list[Event]]:
-    """DATA_CHANNEL_OPENED(), or the hook saw that it is open; the bridge repeats the dominant speaker next."""
+    """Note an open channel: DATA_CHANNEL_OPENED(), or the hook saw it. The bridge repeats the speaker next."""
     if state.bridge_open and message.origin.startswith("hook."):
         return state, []
     if state.bridge_open and state.people:  # anew: it broke for less time than the hook takes to look again
@@ -213,7 +213,7 @@ def bridge_channel_opened(state: State, message: Message) -> tuple[State, list[E
 
 
 def bridge_channel_closed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """DATA_CHANNEL_CLOSED({code, reason}), or the hook saw that it is closed; without people nothing is lost by it."""
+    """Note a closed channel: DATA_CHANNEL_CLOSED({code, reason}), or the hook saw it. It matters to people only."""
     if state.bridge_open is False or (state.bridge_open is None and message.origin.startswith("hook.")):
         return state, []
     given = argument(message, 0)
@@ -227,7 +227,7 @@ def bridge_channel_closed(state: State, message: Message) -> tuple[State, list[E
 
 
 def remote_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
-    """REMOTE_STATS_UPDATED(id, statistics); None: sampled away."""
+    """Note somebody's statistics: REMOTE_STATS_UPDATED(id, statistics). None: sampled away."""
     endpoint_id = text(message, 0)
     given = msgspec.convert(argument(message, 1), _Statistics)
     participant = state.participants.get(endpoint_id)
@@ -240,7 +240,7 @@ def remote_statistics(state: State, message: Message) -> tuple[State, list[Event
 
 
 def own_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
-    """LOCAL_STATS_UPDATED(statistics); None: sampled away."""
+    """Note the bot's statistics: LOCAL_STATS_UPDATED(statistics). None: sampled away."""
     given = msgspec.convert(argument(message, 0), _Statistics)
     if not state.telemetry or _too_soon(state, message, state.own_statistics_ms):
         return None
@@ -261,7 +261,7 @@ def _statistics(given: _Statistics) -> events.ConnectionStatsUpdated:
 
 
 def _numbers(values: dict[str, Any] | None) -> dict[str, float]:
-    """The numbers among `values`, which come from JSON: exact types are enough, and leave booleans out."""
+    """Return the numbers among `values`, which come from JSON: exact types are enough, and leave booleans out."""
     if not values:
         return {}
     return {

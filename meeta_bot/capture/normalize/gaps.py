@@ -1,4 +1,4 @@
-"""What could not be seen, from when to when, and how that is known: every such interval becomes a ``capture.gap``.
+"""Gaps: intervals that could not be seen, and how that is known. Every one becomes a ``capture.gap``.
 
 The state says what is out of view now: the whole room, or only what the bridge tells. The earliest beginning stays
 when a second cause comes. Whatever is still out of view when the capture ends has its gap before the last event.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from meeta_bot import events
-from meeta_bot.capture.normalize.arguments import Ago, Malformed, Whole, argument, event
+from meeta_bot.capture.normalize.arguments import Ago, Whole, argument, event
+from meeta_bot.capture.normalize.reports import DamageReport, GapReport, StandstillReport, report_of
 from meeta_bot.capture.normalize.state import Blind, Message, Standstill, State, elapsed_ms, updated
 from meeta_bot.events import CaptureGap, Event, GapCause, Lost
 from meeta_bot.limits import LARGEST_NUMBER
@@ -18,35 +19,10 @@ from meeta_bot.limits import LARGEST_NUMBER
 STANDSTILL_TOLERANCE_MS = 6000
 
 
-class _Told(msgspec.Struct, kw_only=True):
-    """A gap whose both ends are known: as wall clock, or as how long ago they were."""
-
-    cause: GapCause
-    lost: Lost
-    from_at: Whole | None = None
-    to_at: Whole | None = None
-    ago_ms: Ago | None = None
-    until_ago_ms: Ago | None = None
-    evidence: str | None = None
-    missed: Whole | None = None
-
-
 class _Overflow(msgspec.Struct):
     missed: Whole
     from_at: Whole
     to_at: Whole
-
-
-class _Damage(msgspec.Struct):
-    missed: Whole
-    evidence: str
-    ago_ms: Ago = 0
-
-
-class _Standstill(msgspec.Struct):
-    ms: Ago
-    lost: Lost
-    evidence: str | None = None
 
 
 class _Slept(msgspec.Struct):
@@ -64,7 +40,7 @@ class _SignallingLost(msgspec.Struct):
 
 
 def room_lost(state: State, message: Message, cause: GapCause, evidence: str | None, ago_ms: float = 0) -> State:
-    """The room is out of view since `ago_ms` before `message`, or since earlier if it already was."""
+    """Lose the room from view, since `ago_ms` before `message` or since earlier if it already was."""
     blind = _since(message, cause, Lost.EVERYTHING, evidence, ago_ms)
     if state.blind is not None and state.blind.from_ms <= blind.from_ms:
         return state
@@ -72,7 +48,7 @@ def room_lost(state: State, message: Message, cause: GapCause, evidence: str | N
 
 
 def room_seen(state: State, message: Message, until: str) -> tuple[State, list[Event]]:
-    """The room is in view again. A loss of the bridge channel is told up to where it lay within the loss of all."""
+    """See the room again. A loss of the bridge channel ends for the log where the loss of all began."""
     blind, bridge = state.blind, state.bridge_blind
     if blind is None:
         return state, []
@@ -87,7 +63,7 @@ def room_seen(state: State, message: Message, until: str) -> tuple[State, list[E
 def bridge_lost(
     state: State, message: Message, evidence: str = "from the closing of the channel", ago_ms: float = 0
 ) -> State:
-    """What the bridge tells is not heard; nothing to add where the whole room was lost with its stay."""
+    """Lose the bridge's messages; that adds nothing where the whole room was lost with its stay."""
     if state.bridge_blind is not None or (state.blind is not None and not state.in_conference):
         return state
     blind = _since(message, GapCause.BRIDGE_CHANNEL_CLOSED, Lost.BRIDGE_ONLY, evidence, ago_ms)
@@ -95,7 +71,7 @@ def bridge_lost(
 
 
 def bridge_seen(state: State, message: Message, until: str = "the channel was open again") -> tuple[State, list[Event]]:
-    """The bridge is heard again."""
+    """Hear the bridge again."""
     if state.bridge_blind is None:
         return state, []
     found = event(message, _gap(state.bridge_blind, message, until))
@@ -103,14 +79,14 @@ def bridge_seen(state: State, message: Message, until: str = "the channel was op
 
 
 def closed(state: State, message: Message, until: str) -> tuple[State, list[Event]]:
-    """Nothing more will be seen: the gaps of all that is out of view."""
+    """Close the gaps of all that is out of view: nothing more will be seen."""
     state, room = room_seen(state, message, until)
     state, bridge = bridge_seen(state, message, until)
     return state, [*room, *bridge]
 
 
 def late_join(state: State, message: Message) -> list[Event]:
-    """The gap from the room's creation to the bot's coming, once both are known and somebody was there before."""
+    """Return the gap from the room's creation to the bot's coming, once both are known and somebody was there."""
     created_at, joined_ms = state.meeting.created_at, state.joined_ms
     is_first_stay = not state.former_ids and state.comparison is None
     if created_at is None or joined_ms is None or not is_first_stay or not state.meeting.people_were_here:
@@ -155,7 +131,7 @@ def _bounded(
     evidence: str | None,
     missed: int | None = None,
 ) -> CaptureGap:
-    """A gap between two moments, each by wall clock and by the monotonic one. The latter knows how long it was."""
+    """Return a gap between two moments, each by wall clock and by the monotonic one, which knows how long it was."""
     from_at, from_ms = began
     to_at, to_ms = ended
     from_ms = min(from_ms, to_ms)
@@ -176,11 +152,11 @@ def _bounded(
     )
 
 
-# --- what is told --------------------------------------------------------------------------------------------------
+# --- what is reported ---------------------------------------------------------------------------------------------
 
 
 def signalling_lost(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.signalling_lost({ago_ms, evidence})``: nothing comes from the server any more; told once."""
+    """Note lost signalling: ``hook.signalling_lost({ago_ms, evidence})``, once for each loss."""
     given = msgspec.convert(argument(message, 0), _SignallingLost)
     if state.leaving or state.signalling_lost_ms is not None:
         return state, []
@@ -197,7 +173,7 @@ def signalling_lost(state: State, message: Message) -> tuple[State, list[Event]]
 
 
 def signalling_back(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.signalling_back()``: the same session goes on, so what was sent meanwhile comes, only late."""
+    """Note signalling that is back: ``hook.signalling_back()``. The session goes on, so that nothing is missed."""
     if state.signalling_lost_ms is None:
         return state, []
     restored = events.SignallingRestored(down_ms=elapsed_ms(message, state.signalling_lost_ms))
@@ -213,52 +189,49 @@ def signalling_back(state: State, message: Message) -> tuple[State, list[Event]]
 
 
 def overflow(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.overflow({missed, from_at, to_at})``: the page's buffer was full."""
+    """Note a full buffer of the page: ``hook.overflow({missed, from_at, to_at})``."""
     given = msgspec.convert(argument(message, 0), _Overflow)
-    told = _Told(
-        cause=GapCause.PAGE_BUFFER_OVERFLOW,
-        lost=Lost.EVERYTHING,
-        from_at=given.from_at,
-        to_at=given.to_at,
+    payload = _bounded(
+        GapCause.PAGE_BUFFER_OVERFLOW,
+        Lost.EVERYTHING,
+        began=_moment(message, given.from_at, None),
+        ended=_moment(message, given.to_at, None),
         evidence="counted by the page",
         missed=given.missed,
     )
-    return state, [event(message, _as_told(told, message))]
+    return state, [event(message, payload)]
 
 
 def damaged(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.damaged({missed, evidence, ago_ms})``: the spool lost what it had."""
-    given = msgspec.convert(argument(message, 0), _Damage)
-    told = _Told(
-        cause=GapCause.SPOOL_DAMAGED,
-        lost=Lost.EVERYTHING,
-        ago_ms=given.ago_ms,
-        evidence=given.evidence,
-        missed=given.missed,
+    """Note a gap for what the spool has lost."""
+    report = report_of(message, DamageReport)
+    payload = _bounded(
+        GapCause.SPOOL_DAMAGED,
+        Lost.EVERYTHING,
+        began=_moment(message, None, report.ago_ms),
+        ended=_moment(message, None, None),
+        evidence=report.evidence,
+        missed=report.missed,
     )
-    return state, [event(message, _as_told(told, message))]
+    return state, [event(message, payload)]
 
 
 def gap(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.gap(fields of CaptureGap)``; ``ago_ms`` and ``until_ago_ms`` may take the place of its bounds."""
-    return state, [event(message, _as_told(msgspec.convert(argument(message, 0), _Told), message))]
-
-
-def _as_told(told: _Told, message: Message) -> CaptureGap:
-    if told.from_at is None and told.ago_ms is None:
-        raise Malformed("a gap without a beginning")
-    return _bounded(
-        told.cause,
-        told.lost,
-        began=_moment(message, told.from_at, told.ago_ms),
-        ended=_moment(message, told.to_at, told.until_ago_ms),
-        evidence=told.evidence,
-        missed=told.missed,
+    """Note a gap as it was reported."""
+    report = report_of(message, GapReport)
+    payload = _bounded(
+        report.cause,
+        report.lost,
+        began=_moment(message, report.from_at, report.ago_ms),
+        ended=_moment(message, report.to_at, report.until_ago_ms),
+        evidence=report.evidence,
+        missed=report.missed,
     )
+    return state, [event(message, payload)]
 
 
 def _moment(message: Message, at: int | None, ago_ms: float | None) -> tuple[int, int]:
-    """A moment given by wall clock or by how long before `message` it was, by both clocks; else that of `message`."""
+    """Return a moment by both clocks, given by wall clock or by its age at `message`; else that of `message`."""
     if ago_ms is None and at is not None:
         return at, message.monotonic_ms - (message.wall_ms - at)
     ago = int(ago_ms or 0)
@@ -266,21 +239,20 @@ def _moment(message: Message, at: int | None, ago_ms: float | None) -> tuple[int
 
 
 def stood_still(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.stood_still({ms, suspended_ms, lost, evidence})``: the process got no time up to now."""
-    given = msgspec.convert(argument(message, 0), _Standstill)
-    began_at, began_ms = _moment(message, None, given.ms)
+    """Note a gap for the time that the process did not get."""
+    report = report_of(message, StandstillReport)
     payload = _bounded(
         GapCause.HOST_SUSPENDED,
-        given.lost,
-        began=(began_at, began_ms),
+        report.lost,
+        began=_moment(message, None, report.ms),
         ended=(message.wall_ms, message.monotonic_ms),
-        evidence=given.evidence,
+        evidence=report.evidence,
     )
     return _standstill(state, message, payload)
 
 
 def slept(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.slept({from_at, to_at, ms})``: the page got no time. If the recorder did, it was not the whole host."""
+    """Note a page that got no time: ``hook.slept({from_at, to_at, ms})``. The host may not have stood still."""
     given = msgspec.convert(argument(message, 0), _Slept)
     from_ms, to_ms, beat_ms = message.monotonic_ms - int(given.ms), message.monotonic_ms, state.heartbeat_ms
     within = STANDSTILL_TOLERANCE_MS
@@ -296,18 +268,18 @@ def slept(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def _standstill(state: State, message: Message, payload: CaptureGap) -> tuple[State, list[Event]]:
-    """Page and process tell of the same standstill: what lies within one that cost as much is not told again."""
+    """Note a standstill once, though page and process report it: none that lies within one that cost as much."""
     from_ms, to_ms = payload.from_ms or 0, payload.to_ms or 0
-    told, now = state.stood_still, Standstill(from_ms, to_ms, payload.lost)
-    if told is not None and _is_within(now, told):
+    before, now = state.stood_still, Standstill(from_ms, to_ms, payload.lost)
+    if before is not None and _is_within(now, before):
         return state, []
     return updated(state, stood_still=now), [event(message, payload)]
 
 
-def _is_within(now: Standstill, told: Standstill) -> bool:
-    costs_as_much = told.lost is Lost.EVERYTHING or now.lost is Lost.NOTHING
-    begins_within = told.from_ms - STANDSTILL_TOLERANCE_MS <= now.from_ms
-    return costs_as_much and begins_within and now.to_ms <= told.to_ms + STANDSTILL_TOLERANCE_MS
+def _is_within(now: Standstill, before: Standstill) -> bool:
+    costs_as_much = before.lost is Lost.EVERYTHING or now.lost is Lost.NOTHING
+    begins_within = before.from_ms - STANDSTILL_TOLERANCE_MS <= now.from_ms
+    return costs_as_much and begins_within and now.to_ms <= before.to_ms + STANDSTILL_TOLERANCE_MS
 
 
 RULES = {
@@ -315,7 +287,7 @@ RULES = {
     "hook.signalling_back": signalling_back,
     "hook.overflow": overflow,
     "hook.slept": slept,
-    "recorder.damaged": damaged,
-    "recorder.gap": gap,
-    "recorder.stood_still": stood_still,
+    DamageReport.origin: damaged,
+    GapReport.origin: gap,
+    StandstillReport.origin: stood_still,
 }

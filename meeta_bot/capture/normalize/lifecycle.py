@@ -1,4 +1,4 @@
-"""What the recorder and the hook say of themselves."""
+"""The lives of recorder and hook, by their own reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import msgspec
 
 from meeta_bot import events
 from meeta_bot.capture.normalize import gaps
-from meeta_bot.capture.normalize.arguments import Whole, argument, event, text
+from meeta_bot.capture.normalize.arguments import argument, event, text
+from meeta_bot.capture.normalize.reports import (
+    ClockReport,
+    EndReport,
+    ErrorReport,
+    HeartbeatReport,
+    StartReport,
+    TelemetryReport,
+    report_of,
+)
 from meeta_bot.capture.normalize.state import Message, State, updated
 from meeta_bot.events import Event
 
@@ -17,28 +26,14 @@ class _Installed(msgspec.Struct):
     library_version: str | None = None
 
 
-class _PageBooks(msgspec.Struct):
-    page_made: Whole | None = None
-    page_taken: Whole | None = None
-    page_missed: Whole | None = None
-
-
-class _Jump(msgspec.Struct):
-    jump_ms: Whole
-
-
-class _End(msgspec.Struct):
-    reason: events.EndReason
-    detail: str | None = None
-
-
 def started(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.started(fields of CaptureStarted)``."""
-    return state, [event(message, msgspec.convert(argument(message, 0), events.CaptureStarted))]
+    """Note the capture's beginning."""
+    report = report_of(message, StartReport)
+    return state, [event(message, events.CaptureStarted(**msgspec.structs.asdict(report)))]
 
 
 def installed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.installed({page_load, events, library_version})``."""
+    """Note the hook: ``hook.installed({page_load, events, library_version})``."""
     from meeta_bot.capture.normalize import known_origins
 
     given = msgspec.convert(argument(message, 0), _Installed)
@@ -52,33 +47,34 @@ def installed(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def leaving(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.leaving()``: from now on, departures are the bot's own view closing."""
+    """Note that the bot leaves: ``hook.leaving()``. From now on, departures are its own view closing."""
     return updated(state, leaving=True), []
 
 
 def page_is_empty(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.left()``: the hook has told everything."""
+    """Note nothing: ``hook.left()`` says that the hook has handed over everything."""
     return state, []
 
 
 def hook_error(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.error(where, message)``: a listener failed; the event it was for is lost but for this."""
+    """Note a failed listener: ``hook.error(where, message)``. The event it was for is lost but for this."""
     return state, [event(message, events.CaptureError(where=text(message, 0), message=text(message, 1)))]
 
 
 def join_failed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``hook.join_failed(message)``: the library threw while the conference was built."""
+    """Note a failed join: ``hook.join_failed(message)``. The library threw while the conference was built."""
     return state, [event(message, events.CaptureError(where="join", message=text(message, 0)))]
 
 
 def recorder_error(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.error(where, message)``."""
-    return state, [event(message, events.CaptureError(where=text(message, 0), message=text(message, 1)))]
+    """Note an error in the recorder."""
+    report = report_of(message, ErrorReport)
+    return state, [event(message, events.CaptureError(where=report.where, message=report.message))]
 
 
 def heartbeat(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.heartbeat({page_made, page_taken, page_missed})``: the books, this heartbeat not counted."""
-    page = msgspec.convert(argument(message, 0) or {}, _PageBooks)
+    """Note the books, this heartbeat not counted."""
+    report = report_of(message, HeartbeatReport)
     counts = state.counts
     payload = events.CaptureHeartbeat(
         in_conference=state.in_conference,
@@ -90,32 +86,31 @@ def heartbeat(state: State, message: Message) -> tuple[State, list[Event]]:
         refused=counts.refused,
         unknown=counts.unknown,
         normalized=counts.normalized,
-        page_made=page.page_made,
-        page_taken=page.page_taken,
-        page_missed=page.page_missed,
+        page_made=report.page_made,
+        page_taken=report.page_taken,
+        page_missed=report.page_missed,
     )
     return updated(state, heartbeat_ms=message.monotonic_ms), [event(message, payload)]
 
 
 def clock_jumped(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.clock_jumped({jump_ms})``."""
-    given = msgspec.convert(argument(message, 0), _Jump)
-    return state, [event(message, events.CaptureClockJumped(jump_ms=given.jump_ms))]
+    """Note a wall clock that was set."""
+    return state, [event(message, events.CaptureClockJumped(jump_ms=report_of(message, ClockReport).jump_ms))]
 
 
 def telemetry(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.telemetry(on)``: whether statistics are kept; they are the first to go when the spool fills."""
-    return updated(state, telemetry=argument(message, 0) is not False), []
+    """Keep statistics from now on, or sample them away."""
+    return updated(state, telemetry=report_of(message, TelemetryReport).is_kept), []
 
 
 def ended(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.ended(reason and detail of CaptureEnded)``: what is out of view stays so; nothing comes after it."""
-    given = msgspec.convert(argument(message, 0), _End)
+    """Note the end, and before it the gaps of what is out of view and stays so."""
+    report = report_of(message, EndReport)
     state, found = gaps.closed(state, message, "the end of the capture")
     counts = state.counts
     payload = events.CaptureEnded(
-        reason=given.reason,
-        detail=given.detail,
+        reason=report.reason,
+        detail=report.detail,
         messages=counts.messages,
         events=counts.events + len(found),
         normalized=counts.normalized,
@@ -128,15 +123,15 @@ def ended(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 RULES = {
-    "recorder.started": started,
+    StartReport.origin: started,
     "hook.installed": installed,
     "hook.leaving": leaving,
     "hook.left": page_is_empty,
     "hook.error": hook_error,
     "hook.join_failed": join_failed,
-    "recorder.error": recorder_error,
-    "recorder.heartbeat": heartbeat,
-    "recorder.clock_jumped": clock_jumped,
-    "recorder.telemetry": telemetry,
-    "recorder.ended": ended,
+    ErrorReport.origin: recorder_error,
+    HeartbeatReport.origin: heartbeat,
+    ClockReport.origin: clock_jumped,
+    TelemetryReport.origin: telemetry,
+    EndReport.origin: ended,
 }

@@ -1,4 +1,4 @@
-"""After the room was lost and is seen again: what is different from what was known before is told as inferred.
+"""Comparison of a room that was lost and is seen again: differences from what was known are events, inferred.
 
 When a stay in the room is over, everything that was on is written down: people, hands, recordings, and so on. In the
 next stay the server tells of each anew, the people before ``conference.joined``, the rest within ``SETTLE_MS`` after
@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from meeta_bot import events
 from meeta_bot.capture.normalize import gaps
-from meeta_bot.capture.normalize.arguments import Ago, Whole, argument, endpoint_of, event
+from meeta_bot.capture.normalize.arguments import argument, endpoint_of, event
 from meeta_bot.capture.normalize.meeting import person_went
 from meeta_bot.capture.normalize.people import departure
+from meeta_bot.capture.normalize.reports import LossReport, report_of
 from meeta_bot.capture.normalize.state import (
     FORMER_IDS_LIMIT,
     Comparison,
@@ -28,7 +27,7 @@ from meeta_bot.capture.normalize.state import (
     has_settled,
     updated,
 )
-from meeta_bot.events import Event, GapCause, TranscriptionMode
+from meeta_bot.events import Event, TranscriptionMode
 
 Rule = Callable[[State, Message], tuple[State, list[Event]] | None]
 
@@ -103,24 +102,16 @@ _OF_ROOM = frozenset(
 )
 
 
-class _Loss(msgspec.Struct):
-    cause: GapCause
-    attempt: Whole = 1
-    detail: str | None = None
-    ago_ms: Ago = 0
-    evidence: str | None = None
-
-
 def lost(state: State, message: Message) -> tuple[State, list[Event]]:
-    """``recorder.lost({cause, attempt, detail, ago_ms, evidence})``: the stay is over, or a try to get back was."""
-    given = msgspec.convert(argument(message, 0), _Loss)
-    state = gaps.room_lost(state, message, given.cause, given.evidence, given.ago_ms)
-    payload = events.CaptureReconnecting(cause=given.cause, attempt=given.attempt, detail=given.detail)
+    """Note that the stay is over, or that a try to get back was."""
+    report = report_of(message, LossReport)
+    state = gaps.room_lost(state, message, report.cause, report.evidence, report.ago_ms)
+    payload = events.CaptureReconnecting(cause=report.cause, attempt=report.attempt, detail=report.detail)
     return away(state), [event(message, payload)]
 
 
 def away(state: State) -> State:
-    """The bot has no seat in the room any more. What it last knew stays, to be compared with what it finds."""
+    """Take the bot out of the room. What it last knew stays, to be compared with what it finds."""
     own, meeting = state.own_endpoint_id, state.meeting
     if own is not None and own not in state.former_ids:
         state = updated(state, former_ids=[*state.former_ids, own][-FORMER_IDS_LIMIT:])
@@ -169,7 +160,7 @@ def _to_compare(state: State) -> Comparison | None:
 
 
 def across_a_gap(state: State, message: Message, rule: Rule) -> tuple[State, list[Event]] | None:
-    """What `rule` makes of `message` while the room is out of view or is compared with what was known of it."""
+    """Apply `rule` to `message` while the room is out of view or is compared with what was known of it."""
     counts = state.counts
     state, found = _before_it(state, message, rule)
     if found:  # a rule that tells of the books has those before it in them
@@ -182,7 +173,7 @@ def across_a_gap(state: State, message: Message, rule: Rule) -> tuple[State, lis
 
 
 def _before_it(state: State, message: Message, rule: Rule) -> tuple[State, list[Event]]:
-    """What `message` shows by coming at all: the room is seen again, and what has not shown itself by now is gone."""
+    """Note what `message` shows by coming at all: the room is seen again; what has not shown itself by now is gone."""
     found: list[Event] = []
     is_joined = message.origin == _JOINED
     blind = state.blind
@@ -200,7 +191,7 @@ def _before_it(state: State, message: Message, rule: Rule) -> tuple[State, list[
 
 
 def _departures(state: State, comparison: Comparison, message: Message) -> tuple[State, list[Event]]:
-    """Everybody who is there has been told of: the others left in the gap, at its beginning for all that is known."""
+    """Note the departures of all who are not there any more: in the gap, at its beginning for all that is known."""
     people_before, found = state.people, list[Event]()
     from_at = message.wall_ms if comparison.from_at is None else comparison.from_at
     from_ms = message.monotonic_ms if comparison.from_ms is None else comparison.from_ms
@@ -221,13 +212,13 @@ def _departures(state: State, comparison: Comparison, message: Message) -> tuple
 
 
 def _switched_off(state: State, comparison: Comparison, message: Message, rule: Rule) -> tuple[State, list[Event]]:
-    """The server has told all that it tells who comes in: what it kept silent about is off. The comparison is over."""
+    """Switch off what the server kept silent about when it told all that it tells. The comparison is over."""
     found: list[Event] = []
     for unsaid in comparison.unsaid:
         if unsaid.origin == _HAND and unsaid.about not in state.participants:
             continue
-        said = Message(unsaid.origin, _SILENCE[unsaid.origin](unsaid.about), message.wall_ms, message.monotonic_ms)
-        outcome = rule(state, said)
+        silence = Message(unsaid.origin, _SILENCE[unsaid.origin](unsaid.about), message.wall_ms, message.monotonic_ms)
+        outcome = rule(state, silence)
         if outcome is not None:
             state, more = outcome
             found += more
@@ -235,7 +226,7 @@ def _switched_off(state: State, comparison: Comparison, message: Message, rule: 
 
 
 def _heard(state: State, message: Message) -> State:
-    """What `message` tells of is not waited for any more."""
+    """Wait no longer for what `message` tells of."""
     comparison = state.comparison
     if comparison is None:
         return state
@@ -250,7 +241,7 @@ def _heard(state: State, message: Message) -> State:
 
 
 def _about(message: Message) -> str | None:
-    """Whom or what a message is about that may come for several."""
+    """Return the one that a message is about that may come for several."""
     if message.origin == _HAND:
         return endpoint_of(argument(message, 0)) if argument(message, 1) == "raisedHand" else None
     if message.origin == _RECORDING:
@@ -259,7 +250,7 @@ def _about(message: Message) -> str | None:
 
 
 def _marked(state: State, found: list[Event]) -> list[Event]:
-    """`found`, with what comes of comparing marked as inferred."""
+    """Mark what comes of comparing as inferred."""
     if state.comparison is None:
         return found
     return [_inferred([item])[0] if _is_compared(state, item) else item for item in found]
@@ -282,4 +273,4 @@ def _inferred(found: Sequence[Event]) -> list[Event]:
     return [updated(item, inferred=True, initial=False) for item in found]
 
 
-RULES = {"recorder.lost": lost}
+RULES = {LossReport.origin: lost}
