@@ -146,7 +146,7 @@ class Stay:
         seat, channel = self._seat, self._channel
         if seat is not None and channel is not None:
             if handed_over := channel.receive_nowait():
-                await self._take(seat, channel, handed_over)
+                await self._take(seat, handed_over)
             seat.forget()
 
     async def _join(self) -> tuple[Seat, Channel]:
@@ -236,9 +236,9 @@ class Stay:
 
     async def _listen(self, seat: Seat, channel: Channel) -> None:
         while True:
-            await self._take(seat, channel, await channel.receive())
+            await self._take(seat, await channel.receive())
 
-    async def _take(self, seat: Seat, channel: Channel, fresh: list[PageMessage]) -> None:
+    async def _take(self, seat: Seat, fresh: list[PageMessage]) -> None:
         """Normalize, store and acknowledge messages of a page."""
         messages = [self._from_page(seat, message) for message in fresh]
         seen_ms = seat.earliest_ms(fresh[-1].now)
