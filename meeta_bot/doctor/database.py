@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from meeta_bot import database
 from meeta_bot.clock import SystemClock
 from meeta_bot.database import embedded, migrations, sqlfiles
-from meeta_bot.database.embedded.cluster import Places, account
+from meeta_bot.database.embedded.cluster import ClusterPaths, account
 from meeta_bot.doctor.checks import Examination, Finding, failed, note, ok, warning
 from meeta_bot.doctor.machine import what_stands
 from meeta_bot.settings import Settings
@@ -37,12 +37,12 @@ async def reachable(examination: Examination) -> Finding:
     """Which database it is, whether it answers, and its version."""
     chosen = examination.settings
     if chosen.database_url is None:
-        places = Places.of(chosen)
-        if not (places.data / "PG_VERSION").exists():
-            return _not_yet(places)
+        paths = ClusterPaths.of(chosen)
+        if not (paths.data / "PG_VERSION").exists():
+            return _not_yet(paths)
         ran = await embedded.is_running(chosen)
         url = await examination.exits.enter_async_context(embedded.running(chosen))
-        what = f"the embedded server in {places.home}, {'running' if ran else 'started for this check'}"
+        what = f"the embedded server in {paths.home}, {'running' if ran else 'started for this check'}"
     else:
         url = chosen.database_url.get_secret_value()
         what = None
@@ -52,9 +52,9 @@ async def reachable(examination: Examination) -> Finding:
     return await _version(connection, what)
 
 
-def _not_yet(places: Places) -> Finding:
+def _not_yet(paths: ClusterPaths) -> Finding:
     """What will become of an embedded server that nobody has needed so far."""
-    owner, stands = account(), what_stands(places.home)
+    owner, stands = account(), what_stands(paths.home)
     closed = [one for one in (stands, *stands.parents) if not one.stat().st_mode & 0o001]
     if closed and not owner.is_ourselves:
         return failed(
@@ -63,7 +63,7 @@ def _not_yet(places: Places) -> Finding:
         )
     who = "" if owner.is_ourselves else f", run as user {owner.name}"
     return note(
-        f"the embedded server{who}; will be created at first use in {places.home}", stops="there is no database yet"
+        f"the embedded server{who}; will be created at first use in {paths.home}", stops="there is no database yet"
     )
 
 

@@ -20,7 +20,7 @@ import asyncpg
 import msgspec
 
 from meeta_bot import settings
-from meeta_bot.database.embedded.cluster import Places, server_command
+from meeta_bot.database.embedded.cluster import ClusterPaths, server_command
 from meeta_bot.reading import queries
 from meeta_bot.reading.queries import Filter, Reader
 from scripts.bench import filling
@@ -152,7 +152,7 @@ async def measure(server: Server, stored: int, filled: float, *, quick: bool) ->
 
 def _as_embedded() -> dict[str, str]:
     """The options of the server that `meeta-bot` starts when it is told of none, without where it listens."""
-    command = server_command(Places.of(settings.load()), binaries(_VERSION))
+    command = server_command(ClusterPaths.of(settings.load()), binaries(_VERSION))
     options = dict(option[2:].split("=", 1) for option in command if option.startswith("-c"))
     return {name: value for name, value in options.items() if not name.startswith(("unix_", "listen_"))}
 

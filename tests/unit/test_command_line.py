@@ -231,7 +231,9 @@ def test_a_data_directory_that_can_t_be_made_is_told(
     monkeypatch.setenv("MEETA_DATA_DIRECTORY", path)
     code, out, err = say(*command)
     assert (code, out) == (4, "")
-    assert err.endswith(f"error: Can't create {path}/postgres: {why}\nhint:  name another with MEETA_DATA_DIRECTORY\n")
+    assert err.endswith(
+        f"error: Can't create {path}/postgres: {why}\nhint:  name another directory with MEETA_DATA_DIRECTORY\n"
+    )
 
 
 @pytest.mark.parametrize("mode", ["file", "long"])
@@ -265,7 +267,7 @@ def test_files_of_the_embedded_server_that_can_t_be_used_are_told(say: Say, tmp_
         4,
         "",
         f"error: Can't use {keep}: Is a directory\n"
-        "hint:  run as the user whose it is, or name another directory with MEETA_DATA_DIRECTORY\n",
+        "hint:  run as the user who owns it, or name another directory with MEETA_DATA_DIRECTORY\n",
     )
 
 
