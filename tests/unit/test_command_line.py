@@ -55,11 +55,11 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         ),
         (("timeline", "a", "b"), "Got unexpected extra argument(s) (b)", "see `meeta-bot timeline --help`"),
         (("events", "--type"), "Option '--type' requires an argument.", "see `meeta-bot"),
-        (("record", "not a url"), "'not a url' is no http or https address", EXAMPLE),
+        (("record", "not a url"), "'not a url' is not an http or https address", EXAMPLE),
         (("record", "https://meet.example.org"), "'https://meet.example.org' names no room", EXAMPLE),
         (("record", URL, "https://meet.example.org/?jwt=hush"), "'https://meet.example.org/' names no room", EXAMPLE),
-        (("record", "\u202eftp://x/[red]"), r"'\u202eftp://x/[red]' is no http or https address", EXAMPLE),
-        (("record", URL, "--max-duration", "soon"), "'soon' is no duration", "write it as 90s, 15m or 1h30m"),
+        (("record", "\u202eftp://x/[red]"), r"'\u202eftp://x/[red]' is not an http or https address", EXAMPLE),
+        (("record", URL, "--max-duration", "soon"), "'soon' is not a duration", "write it as 90s, 15m or 1h30m"),
         (
             ("record", URL, "--max-duration", "0"),
             "Setting 'max_duration' must be greater than 0: 0.0",
@@ -72,7 +72,7 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         ),
         (
             ("record", URL, "--name", "\udcff"),
-            "Setting 'bot_name' is no text in UTF-8",
+            "Setting 'bot_name' is not valid UTF-8",
             "the name that others in the room see, Event recorder by default",
         ),
         (
@@ -82,12 +82,12 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         ),
         (
             ("record", URL, "--database-url", "mysql://ada:hush@host/meeta"),
-            "Setting 'database_url' is no address of a PostgreSQL",
+            "Setting 'database_url' is not the address of a PostgreSQL database",
             "PostgreSQL to write to, postgresql://…; the embedded one when not given",
         ),
         (
             ("meetings", "--config", "/no/such/file.toml"),
-            "There is no configuration file /no/such/file.toml",
+            "Configuration file /no/such/file.toml not found",
             "name a TOML file with --config or MEETA_CONFIG",
         ),
         (
@@ -110,12 +110,12 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         (("export", "-o", "/dev/null", "--force"), "/dev/null is no ordinary file", "use `--output -` and redirect it"),
         (("export", "-o", "x" * 300), f"Can't write {'x' * 300}: File name too long", "name another file"),
         (("export", "a", "--all"), "MEETING and --all don't go together", "give one of them"),
-        (("timeline", "\udcff"), r"'\udcff' is no text in UTF-8", "type it on a terminal that writes UTF-8"),
-        (("export", "\udcff"), r"'\udcff' is no text in UTF-8", "type it on a terminal that writes UTF-8"),
-        (("meetings", "--room", "\udcff"), r"'\udcff' is no text in UTF-8", "type it on a terminal that writes UTF-8"),
+        (("timeline", "\udcff"), r"'\udcff' is not valid UTF-8", "type it on a terminal that writes UTF-8"),
+        (("export", "\udcff"), r"'\udcff' is not valid UTF-8", "type it on a terminal that writes UTF-8"),
+        (("meetings", "--room", "\udcff"), r"'\udcff' is not valid UTF-8", "type it on a terminal that writes UTF-8"),
         (
             ("events", "--participant", "\udcff"),
-            r"'\udcff' is no text in UTF-8",
+            r"'\udcff' is not valid UTF-8",
             "type it on a terminal that writes UTF-8",
         ),
     ],
@@ -275,6 +275,6 @@ def test_an_unknown_variable_that_is_nearly_a_setting_stops_every_command_that_h
     say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEETA_DATABASE_ULR", NOWHERE)
-    told = "error: There is no setting 'MEETA_DATABASE_ULR'\nhint:  did you mean MEETA_DATABASE_URL?\n"
+    told = "error: Unknown setting 'MEETA_DATABASE_ULR'\nhint:  did you mean MEETA_DATABASE_URL?\n"
     assert say("record", URL) == (2, "", told)
     assert say("meetings") == (2, "", told)
