@@ -396,7 +396,7 @@ async def test_verify_whose_verdicts_nobody_reads_has_not_verified(arguments: st
     os.close(nobody)
     code, err = await run_with_output(end, *arguments.split(), "--all", "--database-url", newest_database)
     assert code == 8
-    assert err.startswith("error: Whoever read the verdicts has gone before the last one\nhint:  ")
+    assert err.startswith("error: The reader of the verdicts has gone before the last one\nhint:  ")
     assert len(err.splitlines()) == 2
 
 

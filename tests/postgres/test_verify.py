@@ -43,7 +43,7 @@ from meeta_bot.events import (
     SignallingLost,
     Unknown,
 )
-from meeta_bot.verify import Spooled, Verdict
+from meeta_bot.verify import AwaitingDelivery, Verdict
 from tests import tapes
 from tests.postgres.samples import (
     BEGAN_MS,
@@ -294,7 +294,7 @@ async def test_a_capture_without_an_end_and_without_life_is_said_to_be_lost_and_
     later = (await fetch(database_url, "SELECT max(occurred_at) + interval '61 seconds' AS at FROM meeta.events"))[0]
     found = await verdict(database_url, batch, now=later["at"])
     assert (refuted(found), found.state) == (set(), "lost")
-    assert "no end yet" in found.notes[0]
+    assert "lost and without an end" in found.notes[0]
 
 
 # --- what waits in a spool --------------------------------------------------------------------------------------------
@@ -305,27 +305,27 @@ async def test_what_waits_in_a_spool_is_not_missing(database_url: str, tmp_path:
     state = msgspec.structs.replace(tapes.first_state(tapes.names()[0]), capture_id=name)
     for event in (started(), joined(10, "a"), joined(20, "b")):
         await spool.append(name, Append(state, [event], BEGAN_MS))
-    looked = {one.capture_id: Spooled(one.last_seq or 0, one.waiting) for one in look(tmp_path)[0].captures}
-    assert looked == {name: Spooled(3, 3)}
+    awaiting = {one.capture_id: AwaitingDelivery(one.last_seq or 0, one.waiting) for one in look(tmp_path)[0].captures}
+    assert awaiting == {name: AwaitingDelivery(3, 3)}
 
     missing = await verdict(database_url, name)
     assert (refuted(missing), missing.state) == ({"numbers"}, "missing")
-    found = await verdict(database_url, name, spooled=looked)
+    found = await verdict(database_url, name, awaiting=awaiting)
     assert (refuted(found), found.state, found.first_bad_seq) == (set(), "spooled", None)
     assert found.notes[0].startswith("3 events wait in the spool")
 
     sealed = [spooled.event for spooled in await spool.read(10)]
     await spool.close()
     await write(database_url, sealed[:2])
-    found = await verdict(database_url, name, spooled=looked)
+    found = await verdict(database_url, name, awaiting=awaiting)
     assert (refuted(found), [note.split(":")[0] for note in found.notes]) == (
         set(),
         ["3 events wait in the spool of this machine"],
     )
     await write(database_url, sealed)
-    assert (await verdict(database_url, name, spooled=looked)).notes == []  # they have arrived since that look
+    assert (await verdict(database_url, name, awaiting=awaiting)).notes == []  # they have arrived since that look
     await tamper(database_url, "DELETE FROM meeta.events WHERE seq = 2")
-    assert refuted(await verdict(database_url, name, spooled=looked)) >= {"numbers"}
+    assert refuted(await verdict(database_url, name, awaiting=awaiting)) >= {"numbers"}
 
 
 # --- heads that are kept elsewhere ------------------------------------------------------------------------------------
@@ -550,13 +550,13 @@ async def test_a_number_in_place_of_its_text_is_refuted(database_url: str) -> No
         ("UPDATE meeta.meetings SET capture_count = 2", "differs: capture_count"),
         ("DELETE FROM meeta.meetings", "of meetings is missing"),
         ("UPDATE meeta.visits SET display_name = 'Eve' WHERE joined_seq = 6", "row 6 of visits differs: display_name"),
-        ("UPDATE meeta.visits SET joined_seq = 5 WHERE joined_seq = 6", "row 5 of visits comes from no event"),
+        ("UPDATE meeta.visits SET joined_seq = 5 WHERE joined_seq = 6", "no event accounts for the row 5 of visits"),
         ("DELETE FROM meeta.visits WHERE joined_seq = 7", "row 7 of visits is missing"),
         ("UPDATE meeta.gaps SET to_at = to_at - interval '1 minute'", "row 14 of gaps differs: to_at"),
         ("DELETE FROM meeta.gaps", "row 14 of gaps is missing"),
         (
             "INSERT INTO meeta.gaps (capture_id, seq) SELECT capture_id, 9 FROM meeta.captures",
-            "row 9 of gaps comes from no event",
+            "no event accounts for the row 9 of gaps",
         ),
     ],
 )
@@ -991,8 +991,8 @@ async def test_a_capture_is_lost_by_the_interval_that_its_recorder_had(database_
 @pytest.mark.parametrize(
     ("missed", "says"),
     [
-        (2, "events 3 to 4 are not there: up to 2 events were lost with a damaged spool, says event 5"),
-        (None, "events 3 to 4 are not there: removed, or given another number"),
+        (2, "events 3 to 4 are missing: up to 2 events were lost with a damaged spool, according to event 5"),
+        (None, "events 3 to 4 are missing: removed, or given another number"),
     ],
 )
 async def test_a_hole_that_a_damaged_spool_left_is_named_and_stays_a_hole(
