@@ -55,7 +55,7 @@ class InvalidRoomUrl(UsageError):
 
 
 class ConfigurationError(UsageError):
-    """A setting has a value that can't be used."""
+    """A setting with a value that can't be used."""
 
 
 class NotFound(MeetaError):
@@ -123,7 +123,7 @@ class SpoolFull(SpoolError):
 
 
 class CaptureFailed(MeetaError):
-    """A capture ended for a reason that its operator did not ask for."""
+    """A capture that ended for a reason that its operator did not ask for."""
 
     exit_code = 7
 

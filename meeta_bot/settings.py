@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     browser_start_timeout: float = Field(30, gt=0, description="Chromium answers; 2 s on an idle machine")
     page_load_timeout: float = Field(30, gt=0, description="document, config and library have loaded")
     join_timeout: float = Field(45, gt=0, description="in the room, counted from the loaded page")
-    lobby_timeout: float = Field(600, gt=0, description="let in from the lobby by a moderator")
+    lobby_timeout: float = Field(600, gt=0, description="a moderator lets the bot in from the lobby")
     reconnect_timeout: float = Field(
         900, gt=0, description="back in a room that was lost; three times the longest outage that was tried"
     )
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     page_buffer_messages: int = Field(
         50_000, gt=0, description="messages a page holds unacknowledged; minutes of a busy meeting"
     )
-    page_buffer_bytes: int = Field(64 * 2**20, gt=0, description="the same as text; a renderer has some GiB")
+    page_buffer_bytes: int = Field(64 * 2**20, gt=0, description="the same, in bytes of text; a renderer has some GiB")
     page_resend_ms: int = Field(3_000, gt=0, description="an unacknowledged batch is sent again after")
     page_text_limit: int = Field(
         2**20, gt=0, description="characters of one string from a page; longer ones are cut and marked"
@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     acknowledge_pause: float = Field(
         0.1, ge=0, description="acknowledgements gather, unless half the window is used; well below page_resend_ms"
     )
-    bridge_queue_batches: int = Field(64, gt=0, description="batches waiting for the normalizer, a capture")
+    bridge_queue_batches: int = Field(64, gt=0, description="batches of a capture that wait for the normalizer")
 
     # --- spool ----------------------------------------------------------------------------------------
     spool_max_bytes: int = Field(2 * 2**30, gt=0, description="a spool file grows no larger; below most disks")
@@ -164,12 +164,12 @@ class Settings(BaseSettings):
     heartbeat_interval: float = Field(15, gt=0, description="how exactly the end of a killed process is known")
 
     # --- writer and PostgreSQL ------------------------------------------------------------------------
-    writer_batch_events: int = Field(500, gt=0, le=5000, description="events a transaction")
+    writer_batch_events: int = Field(500, gt=0, le=5000, description="events per transaction")
     writer_bulk_backlog: int = Field(
         2_000, gt=0, description="when more events than this wait, they are stored in bulk; four ordinary batches"
     )
     writer_bulk_events: int = Field(
-        5_000, gt=0, le=50_000, description="events a transaction in bulk; more gain nothing and hold locks longer"
+        5_000, gt=0, le=50_000, description="events per transaction in bulk; more gain nothing and hold locks longer"
     )
     jsonl_line_bytes: int = Field(
         64 * 2**20, gt=0, description="a line of a JSON Lines file, as much as a page holds; readers keep one in memory"
@@ -195,7 +195,7 @@ class Settings(BaseSettings):
 
     # --- sampling -------------------------------------------------------------------------------------
     statistics_interval: float = Field(
-        10, gt=0, description="connection statistics a participant; clients send them every 10 s or faster"
+        10, gt=0, description="connection statistics per participant; clients send them every 10 s or faster"
     )
 
     # --- verify ---------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ async def connect(
 async def schema_version(connection: Connection) -> int | None:
     """Return the number of the newest migration that was applied; None without a schema.
 
-    :raises DatabaseError: this user may not look, or the server went away.
+    :raises DatabaseError: this user may not read it, or the server went away.
     """
     try:
         version: int | None = await connection.fetchval(sqlfiles.statement("queries/schema_version"))
@@ -118,7 +118,7 @@ async def require_schema(connection: Connection) -> None:
 
     :raises DatabaseNotMigrated: it is missing or older.
     :raises DatabaseNewer: it is newer.
-    :raises DatabaseError: this user may not look, or the server went away.
+    :raises DatabaseError: this user may not read it, or the server went away.
     """
     version = await schema_version(connection)
     known = sqlfiles.migrations()[-1][0]

@@ -136,7 +136,7 @@ class Ledger:
                 break
             # By both clocks: the monotonic one stands still while some machines are suspended, the other may be set.
             if gap.from_at + interval_ms < beat.wall_ms < gap.to_at - interval_ms:
-                return f"this gap says that the process got no time, and heartbeat {beat.seq} lies in its middle"
+                return f"this gap says that the process got no time, and heartbeat {beat.seq} lies in the middle of it"
         return None
 
     def _refute(self, text: str, seq: int, hint: str | None = None) -> None:

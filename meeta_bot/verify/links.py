@@ -74,7 +74,7 @@ class Links:
         self._silence_ms = silence_ms
 
     def take(self, rows: Iterable[ChainRow], sealed: Mapping[int, tuple[str, bytes]]) -> None:
-        """CaptureJob at the next rows; `sealed` has reason and bytes in quarantine of the placeholders among them."""
+        """Take the next rows; `sealed` has reason and bytes in quarantine of the placeholders among them."""
         for row in rows:
             if row.seq == self._after and self._after > 0:
                 self._previous = row.digest

@@ -25,7 +25,7 @@ Result = Examined | ChainFindings
 
 
 class Workers:
-    """The doers of jobs; any number may be given at once, and wait for their turn."""
+    """The workers that do jobs; any number of jobs may be given at once, and wait for their turn."""
 
     def __init__(self, perform: Callable[[Job], Awaitable[Any]]) -> None:
         self._perform = perform
@@ -37,7 +37,7 @@ class Workers:
     async def do(self, job: ChainJob) -> ChainFindings: ...
 
     async def do(self, job: Job) -> Result:
-        """Do `job` and return its result.
+        """Run `job` and return its result.
 
         :raises DatabaseError: PostgreSQL refused or went away.
         """
@@ -47,7 +47,7 @@ class Workers:
 
 @asynccontextmanager
 async def alone(url: str, settings: Settings) -> AsyncIterator[Workers]:
-    """Do the work in this process, one job after the other: for a few captures that is done before others start."""
+    """Yield workers of this process, one job after the other: a few captures are done before other processes start."""
     connection = await examine.connect(url, settings)
     turn = asyncio.Lock()
 
@@ -63,7 +63,7 @@ async def alone(url: str, settings: Settings) -> AsyncIterator[Workers]:
 
 @asynccontextmanager
 async def processes(url: str, settings: Settings, number: int) -> AsyncIterator[Workers]:
-    """Do the work in `number` processes. They end with this one, however it ends."""
+    """Yield workers in `number` processes. They end with this one, however it ends."""
     # The address may hold a password: it goes through a pipe, never through arguments. Not forked: threads run here.
     pool = ProcessPoolExecutor(
         number,
