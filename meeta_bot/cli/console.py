@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -46,7 +48,7 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings; also MEETA_CONFIG.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs: one document.")]
-AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON for programs: an object a line.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON for programs: one object per line.")]
 
 
 def as_text(value: str | None) -> str | None:
@@ -138,6 +140,18 @@ def escape_controls(text: str) -> str:
 def markup_free(text: str) -> str:
     """Escape brackets in `text`, so that they are not taken for rich's markup."""
     return escape(text)
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error if that is a terminal; yield a function that advances it by a number of steps."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=talk(), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)
 
 
 def local_time(moment: datetime | None, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:

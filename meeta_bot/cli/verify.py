@@ -6,20 +6,20 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Iterator
+from contextlib import aclosing
 from typing import Annotated
 from uuid import UUID
 
 import msgspec
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from meeta_bot import logs
 from meeta_bot.capture.spool.directory import spool_root
 from meeta_bot.capture.spool.status import look
-from meeta_bot.cli import console, reading_command
+from meeta_bot.cli import console
+from meeta_bot.cli.reader import find_meeting
 from meeta_bot.database import migrations
 from meeta_bot.database.access import DatabaseAccess
 from meeta_bot.errors import OutputError, SpoolError, UsageError
@@ -155,15 +155,13 @@ async def _run(settings: Settings, options: _Options) -> _Tally:
             await migrations.upgrade(access.url, settings)
         scope = await _scope(access.url, settings, options)
         tally = _Tally()
-        processes = 1
-        if scope.events >= settings.verify_parallel_events:
-            processes = settings.verify_processes or min(MOST_PROCESSES, max(1, (os.cpu_count() or 1) // 2))
-        with _progress(scope.events, settings.verify_chunk_events) as advance:
+        takes_long = scope.events >= settings.verify_chunk_events
+        with console.progress_bar("verifying", scope.events, shown=takes_long) as advance:
             found = verdicts(
                 access.url,
                 settings,
                 scope.capture_ids,
-                processes=processes,
+                processes=_processes(settings, scope.events),
                 expect=options.expect,
                 awaiting=_awaiting(settings),
                 advance=advance,
@@ -177,6 +175,13 @@ async def _run(settings: Settings, options: _Options) -> _Tally:
     if not options.as_json:
         console.out().print(_summary(tally), soft_wrap=True)
     return tally
+
+
+def _processes(settings: Settings, events: int) -> int:
+    """Return the number of processes that verify so many events."""
+    if events < settings.verify_parallel_events:
+        return 1
+    return settings.verify_processes or min(MOST_PROCESSES, max(1, (os.cpu_count() or 1) // 2))
 
 
 def _awaiting(settings: Settings) -> dict[str, AwaitingDelivery]:
@@ -205,7 +210,7 @@ async def _scope(url: str, settings: Settings, options: _Options) -> _Scope:
                 f"--expect is the head of one capture; {len(capture_ids)} are named", hint=f"name one of {named}"
             )
         wanted = None if options.which is None else capture_ids  # ids in quarantine may not be UUIDs
-        known = {head.capture_id: head.event_count for head in await reader.heads(wanted)}
+        known = {one.capture_id: one.event_count for one in await reader.progress(wanted)}
         return _Scope(capture_ids, sum(known.get(capture_id, 0) for capture_id in capture_ids))
 
 
@@ -218,7 +223,7 @@ async def _captures(reader: Reader, url: str, settings: Settings, which: str) ->
     # A whole id of a capture was once given to somebody: if nothing is stored of it, that is to be reported.
     if whole is not None and (whole.version == _CAPTURE_VERSION or await is_known(url, settings, whole)):
         return [str(whole)]
-    found = await reading_command.find_meeting(reader, which)
+    found = await find_meeting(reader, which)
     prefix = which.replace("-", "").lower()
     named = [one for one in found.capture_ids if one.replace("-", "").startswith(prefix)]
     is_of_meeting = found.meeting_id is not None and found.meeting_id.replace("-", "").startswith(prefix)
@@ -230,18 +235,6 @@ def _uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
-
-
-@contextmanager
-def _progress(total: int, least: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error if that is a terminal, and it takes long enough to look at one."""
-    if not sys.stderr.isatty() or total < least:
-        yield lambda _: None
-        return
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console.talk(), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda count: bar.advance(task, count)
 
 
 # --- output -------------------------------------------------------------------------------------------------------

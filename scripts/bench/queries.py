@@ -235,12 +235,12 @@ async def _counts(reader: Reader, subject: Subject) -> int:
 
 
 async def _quiet_tail(reader: Reader, subject: Subject) -> int:
-    return len(await reader.heads_of_meeting([subject.capture_id]))
+    return len(await reader.progress_of_meeting([subject.capture_id]))
 
 
 async def _tail(reader: Reader, subject: Subject) -> int:
     [head, *_] = [
-        head for head in await reader.heads_of_meeting([subject.capture_id]) if head.capture_id == subject.capture_id
+        head for head in await reader.progress_of_meeting([subject.capture_id]) if head.capture_id == subject.capture_id
     ]
     return len(await reader.events([subject.capture_id], after=(subject.capture_id, head.last_seq - 10)))
 

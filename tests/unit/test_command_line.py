@@ -92,8 +92,8 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         ),
         (
             ("events", "--since", "yesterday"),
-            "'yesterday' is no time",
-            "write 2026-11-22T10:00:00Z, or 15m for so long ago",
+            "'yesterday' is not a time",
+            "write 2026-11-22T10:00:00Z, or 15m for 15 minutes ago",
         ),
         (
             ("events", "--since", "1h", "--until", "2h"),
@@ -102,12 +102,16 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         ),
         (
             ("events", "--type", "participant.joind"),
-            "There is no type of event 'participant.joind'",
+            "Unknown event type 'participant.joind'",
             "did you mean participant.joined",
         ),
         (("export", "--output", ""), "--output names no file", "use - for standard output"),
-        (("export", "-o", "/no/such/x"), "There is no directory /no/such", "create it, or name another file"),
-        (("export", "-o", "/dev/null", "--force"), "/dev/null is no ordinary file", "use `--output -` and redirect it"),
+        (("export", "-o", "/no/such/x"), "Directory /no/such not found", "create it, or name another file"),
+        (
+            ("export", "-o", "/dev/null", "--force"),
+            "/dev/null is not a regular file",
+            "use `--output -` and redirect it",
+        ),
         (("export", "-o", "x" * 300), f"Can't write {'x' * 300}: File name too long", "name another file"),
         (("export", "a", "--all"), "MEETING and --all don't go together", "give one of them"),
         (("timeline", "\udcff"), r"'\udcff' is not valid UTF-8", "type it on a terminal that writes UTF-8"),
