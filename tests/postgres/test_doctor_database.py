@@ -1,4 +1,4 @@
-"""What the doctor says of a database, on every supported version of PostgreSQL."""
+"""The doctor's findings on a database, on every supported version of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = [check.name for check in DATABASE]
 
 
 async def look(url: str | None, **options: Any) -> dict[str, Result]:
-    """What each check of the database finds."""
+    """Return the result of each check of the database, by name."""
     given = {"database_url": url, **options}
     examination = Examination(given, None, None)
     examination.settings = settings.load(given)
@@ -98,7 +98,7 @@ async def test_a_migration_that_was_changed_after_it_was_applied_is_a_failure(ow
 
 @asynccontextmanager
 async def role(url: str, name: str, *grants: str) -> AsyncIterator[str]:
-    """The address of `url` for a role that has only `grants`, which is gone afterwards."""
+    """Yield the address of `url` for a role that has only `grants`, which is gone afterwards."""
     await execute(url, f"CREATE ROLE {name} LOGIN", *(grant.format(role=name) for grant in grants))
     try:
         yield url.replace("user=meeta", f"user={name}")
@@ -216,7 +216,7 @@ async def test_a_wrong_password_is_told_without_it(own_database_url: str, server
 
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[str]:
-    """The address of a TCP server that says `answer` to everybody, whatever they want."""
+    """Yield the address of a TCP server that says `answer` to everybody, whatever they want."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

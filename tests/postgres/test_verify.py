@@ -83,7 +83,7 @@ def heartbeat(ms: int, events: int, messages: int | None = None, **counts: int) 
 
 
 def sound_story(offset: int = 0, meeting: str = MEETING) -> list[Event]:
-    """A capture as the recorder tells one: books that agree, and a silence with its gap."""
+    """Return a capture as the recorder writes one: books that agree, and a silence with its gap."""
     gap = CaptureGap(
         cause=GapCause.SIGNALLING_LOST,
         lost=Lost.EVERYTHING,
@@ -117,7 +117,7 @@ SOON = datetime.fromtimestamp(BEGAN_MS / 1000, UTC)  # captures of the samples a
 
 
 async def verdicts(url: str, *captures: str | Sequence[SealedEvent], **options: Any) -> list[Verdict]:
-    """What is said of some captures, of all by default."""
+    """Return the verdicts on some captures, on all by default."""
     options = {"now": SOON} | options
     names = [capture if isinstance(capture, str) else capture[0].capture_id for capture in captures]
     names = names or await verify.stored_captures(url, bot_settings.load())
@@ -126,13 +126,13 @@ async def verdicts(url: str, *captures: str | Sequence[SealedEvent], **options: 
 
 
 async def verdict(url: str, capture: str | Sequence[SealedEvent], **options: Any) -> Verdict:
-    """What is said of one capture."""
+    """Return the verdict on one capture."""
     [found] = await verdicts(url, capture, **options)
     return found
 
 
 def refuted(found: Verdict) -> set[str]:
-    """The checks that refute."""
+    """Return the checks that refute."""
     assert found.verified == all(check.ok for check in found.checks.values())
     return {name for name, check in found.checks.items() if not check.ok}
 
@@ -392,7 +392,7 @@ async def test_a_capture_that_stands_in_anothers_place_is_refuted(database_url: 
 
 
 async def tamper(url: str, statement: str, *arguments: Any) -> None:
-    """What somebody with the right to write does behind our back."""
+    """Alter the database as somebody with the right to write it could, behind our back."""
     await fetch(url, statement, *arguments)
 
 
@@ -681,7 +681,7 @@ async def test_a_placeholder_or_what_waits_for_it_that_was_altered_is_refuted(
     assert found.first_bad_seq == seq, found
 
 
-async def test_a_capture_all_of_which_is_in_quarantine_is_told(database_url: str) -> None:
+async def test_a_capture_all_of_which_is_in_quarantine_is_capture_of(database_url: str) -> None:
     name = "ffffffff-ffff-4fff-bfff-ffffffffffff"
     await write(database_url, seal_all([started(), ended(1)], name), seal_all([started()], "no uuid"))
     found = await verdicts(database_url)
@@ -700,8 +700,8 @@ async def test_a_conflict_is_told_and_refutes_nothing(database_url: str) -> None
 # --- books, gaps, beginning and end -----------------------------------------------------------------------------------
 
 
-def told(*story: Event) -> list[SealedEvent]:
-    """A capture with a beginning and an end, and this in between."""
+def capture_of(*story: Event) -> list[SealedEvent]:
+    """Return a capture with a beginning and an end, and this story in between."""
     last = max((event.monotonic_ms for event in story), default=0)
     return seal_all([started(), *story, ended(last + 1)])
 
@@ -721,7 +721,7 @@ def told(*story: Event) -> list[SealedEvent]:
     ],
 )
 async def test_books_agree_with_what_is_stored(database_url: str, story: list[Event], seq: int | None) -> None:
-    batch = told(*story)
+    batch = capture_of(*story)
     await write(database_url, batch)
     found = await verdict(database_url, batch)
     assert (refuted(found), found.first_bad_seq) == (set() if seq is None else {"books"}, seq), found
@@ -731,24 +731,24 @@ def balanced(
     ms: int, events: int, *, page: tuple[int, int, int] | None = None, normalized: int | None = None, **counts: int
 ) -> Event:
     """A heartbeat that says of every message what became of it; `page` is what it made, what was taken and missed."""
-    told = msgspec.structs.asdict(heartbeat(ms, events, **counts).payload)
-    told["normalized"] = events if normalized is None else normalized
+    books = msgspec.structs.asdict(heartbeat(ms, events, **counts).payload)
+    books["normalized"] = events if normalized is None else normalized
     made, taken, missed = page or (None, None, None)
-    payload = CaptureHeartbeat(**told | {"page_made": made, "page_taken": taken, "page_missed": missed})
+    payload = CaptureHeartbeat(**books | {"page_made": made, "page_taken": taken, "page_missed": missed})
     return happening(payload, ms)
 
 
 def balanced_end(ms: int, events: int, normalized: int | None = None, **counts: int) -> Event:
     """The end with its books."""
-    told: dict[str, Any] = {
+    books: dict[str, Any] = {
         "absorbed": 0,
         "sampled": 0,
         "refused": 0,
         "unknown": 0,
         "normalized": normalized or events,
     } | counts
-    messages = sum(told.values()) - told["unknown"]
-    return happening(CaptureEnded(reason=EndReason.OPERATOR, events=events, **{"messages": messages} | told), ms)
+    messages = sum(books.values()) - books["unknown"]
+    return happening(CaptureEnded(reason=EndReason.OPERATOR, events=events, **{"messages": messages} | books), ms)
 
 
 @pytest.mark.parametrize(
@@ -767,7 +767,7 @@ def balanced_end(ms: int, events: int, normalized: int | None = None, **counts: 
 async def test_books_say_of_every_message_what_became_of_it(
     database_url: str, story: list[Event], seq: int | None
 ) -> None:
-    batch = told(*story)
+    batch = capture_of(*story)
     await write(database_url, batch)
     found = await verdict(database_url, batch)
     assert (refuted(found), found.first_bad_seq) == (set() if seq is None else {"books"}, seq), found
@@ -829,14 +829,14 @@ LATER = 90_000
     ],
 )
 async def test_what_a_page_missed_is_told_as_gaps(database_url: str, story: list[Event], seq: int | None) -> None:
-    batch = told(*story)
+    batch = capture_of(*story)
     await write(database_url, batch)
     found = await verdict(database_url, batch)
     assert (refuted(found), found.first_bad_seq) == (set() if seq is None else {"books"}, seq), found
 
 
 async def test_of_erased_gaps_nobody_knows_how_many_they_tell_of(database_url: str) -> None:
-    batch = told(overflow(5, 17), balanced(10, 2, page=(5, 3, 17)), balanced(20, 3, page=(9, 9, 17)))
+    batch = capture_of(overflow(5, 17), balanced(10, 2, page=(5, 3, 17)), balanced(20, 3, page=(9, 9, 17)))
     await write(database_url, batch)
     await tamper(database_url, "UPDATE meeta.events SET payload = NULL, salt = NULL WHERE seq = 2")
     await migrations.rebuild(database_url, bot_settings.load())
@@ -846,7 +846,7 @@ async def test_of_erased_gaps_nobody_knows_how_many_they_tell_of(database_url: s
 def gap(
     ms: int, begin: int, end: int, cause: GapCause = GapCause.SIGNALLING_LOST, *, set_ms: int | None = None, **more: Any
 ) -> Event:
-    """A gap that is told at `ms`; with the monotonic clock, too, when the wall clock was set by `set_ms` before."""
+    """Return a gap that is recorded at `ms`; with monotonic bounds, too, when the wall clock was set by `set_ms`."""
     off = BEGAN_MS + (set_ms or 0)
     bounds = {} if set_ms is None else {"from_ms": begin, "to_ms": end}
     payload = CaptureGap(cause=cause, from_at=off + begin, to_at=off + end, **{"lost": Lost.EVERYTHING} | bounds | more)
@@ -876,7 +876,7 @@ MINUTE = 60_000
     ],
 )
 async def test_silences_are_covered_by_gaps(database_url: str, story: list[Event], seq: int | None) -> None:
-    batch = told(*story)
+    batch = capture_of(*story)
     await write(database_url, batch)
     found = await verdict(database_url, batch)
     assert (refuted(found), found.first_bad_seq) == (set() if seq is None else {"gaps"}, seq), found
@@ -928,13 +928,13 @@ SUSPENDED, KILLED = GapCause.HOST_SUSPENDED, GapCause.PROCESS_KILLED
     ],
 )
 async def test_gaps_make_sense_and_cover_what_was_lost(database_url: str, story: list[Event], seq: int | None) -> None:
-    batch = told(*story)
+    batch = capture_of(*story)
     await write(database_url, batch)
     found = await verdict(database_url, batch)
     assert (refuted(found), found.first_bad_seq) == (set() if seq is None else {"gaps"}, seq), found
 
 
-async def test_what_goes_on_may_still_be_told(database_url: str) -> None:
+async def test_what_goes_on_may_still_be_capture_of(database_url: str) -> None:
     batch = seal_all([started(), LOST, AWAY])
     await write(database_url, batch)
     assert refuted(await verdict(database_url, batch)) == set()
@@ -1077,6 +1077,6 @@ async def test_events_as_postgresql_gives_them_back_fit_their_commitments(databa
     choice = random.Random(secrets.randbits(32))
     numbers = [choice.uniform(-1, 1) * 10.0 ** choice.randint(-290, 15) for _ in range(2000)]
     odd = [0.1, 1e-300, 5e-324, 2**53, -(2**53), 2**53 - 0.5, 1e22, -0.0, 1.5e-10, 123456789.123456789]
-    batch = told(happening(Unknown(arguments=[*numbers, *odd]), 1))
+    batch = capture_of(happening(Unknown(arguments=[*numbers, *odd]), 1))
     await write(database_url, batch)
     assert refuted(await verdict(database_url, batch)) == set()

@@ -1,4 +1,4 @@
-"""What all commands share: texts of others made safe, errors in one line, secrets read."""
+"""The console of all commands: texts of others made safe, errors in one line, secrets read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a database that can't be connected to: one line, what to do, and never a password.
+"""Errors about a database that can't be connected to: one line, a hint, and never a password.
 
 The servers here are sockets that answer with bytes of our own: what a server of another kind, or a PostgreSQL in
 trouble, sends to somebody who connects. Real servers are in tests/postgres.
@@ -24,7 +24,7 @@ PATIENCE = 0.3  # seconds; a server that says nothing is waited for
 
 @asynccontextmanager
 async def server(answer: bytes | None, after: int = 1) -> AsyncIterator[str]:
-    """The address of a server that sends `answer` to who has sent `after` bytes, then hangs up; None: says nothing."""
+    """Yield the address of a server that answers who has sent `after` bytes, then hangs up; None: never answers."""
     closing = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -47,7 +47,7 @@ async def server(answer: bytes | None, after: int = 1) -> AsyncIterator[str]:
 
 
 def refusing(state: str, text: str) -> bytes:
-    """A PostgreSQL's answer to a connection that it does not want: SQLSTATE and message."""
+    """Return a PostgreSQL's answer to a connection that it does not want: SQLSTATE and message."""
     fields = b"".join(kind + value.encode() + b"\0" for kind, value in ((b"S", "FATAL"), (b"C", state), (b"M", text)))
     return b"E" + struct.pack("!i", 4 + len(fields) + 1) + fields + b"\0"
 

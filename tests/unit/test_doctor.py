@@ -41,7 +41,7 @@ async def examined(*checks: Check, examination: Examination | None = None) -> di
 
 
 async def look(name: str, **options: Any) -> Result:
-    """One of the real checks, after the settings with `options` that it needs."""
+    """Make one of the real checks, after the settings with `options` that it needs."""
     examination = Examination(options, None, None)
     examination.settings = settings.load(options)
     return (await examined(CHECKS[name], examination=examination))[name]
@@ -217,7 +217,7 @@ async def test_the_mark_of_timesyncd_is_believed(monkeypatch: pytest.MonkeyPatch
 
 
 async def fill(directory: Path) -> Spool:
-    """A spool that holds two events of a capture that goes on."""
+    """Return a spool that holds two events of a capture that goes on."""
     spool = Spool(directory, settings.load())
     await spool.append(builders.CAPTURE, builders.append(1, 2))
     return spool
@@ -381,7 +381,7 @@ async def test_a_login_that_is_not_answered_ends_at_its_deadline() -> None:
 
 
 async def seen(name: str, announced: Any = None, events: Any = (), **config: Any) -> Result:
-    """What a check says of a page with these keys of the configuration; a dot is written as two underscores."""
+    """Make a check of a page with these keys of the configuration; a dot is written as two underscores."""
     given = {key.replace("__", "."): value for key, value in config.items()}
     assert set(given) <= set(capabilities.KEYS)
     examination = Examination({}, None, None)

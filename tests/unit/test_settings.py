@@ -1,4 +1,4 @@
-"""Settings: where a value comes from, and what is said of one that can't be used."""
+"""Settings: the sources of values, and the errors about those that can't be used."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_every_setting_says_what_it_is_for() -> None:
 
 
 def problem(**call: object) -> tuple[str, str | None]:
-    """What is wrong and what to do."""
+    """Return the error and the hint of settings that can't be loaded."""
     with pytest.raises(ConfigurationError) as error:
         settings.load(**call)  # type: ignore[arg-type]
     return str(error.value), error.value.hint
