@@ -1,4 +1,4 @@
-"""The one place that reads clocks, so that tests can make time jump."""
+"""The clocks of this machine; no other module reads them, so that tests can make time jump."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the recorder asks of time. All values are whole milliseconds."""
+    """The clocks that a recorder reads. All values are whole milliseconds."""
 
     def wall_ms(self) -> int:
-        """Milliseconds since 1970-01-01T00:00:00Z. May jump in both directions."""
+        """Read the wall clock: milliseconds since 1970-01-01T00:00:00Z. May jump in both directions."""
         ...
 
     def monotonic_ms(self) -> float:
-        """CLOCK_MONOTONIC. Never goes back; stands still while the machine is suspended."""
+        """Read CLOCK_MONOTONIC. Never goes back; stands still while the machine is suspended."""
         ...
 
     def boot_ms(self) -> float:
-        """CLOCK_BOOTTIME. Never goes back and counts the time that the machine was suspended."""
+        """Read CLOCK_BOOTTIME. Never goes back and counts the time that the machine was suspended."""
         ...
 
 

@@ -6,7 +6,7 @@
     ├── UsageError                2   the command line or a setting is wrong
     │   ├── InvalidRoomUrl
     │   └── ConfigurationError
-    ├── NotFound                  3   no such meeting or capture
+    ├── NotFound                  3   unknown meeting or capture
     │   └── Ambiguous
     ├── DatabaseError             4
     │   ├── DatabaseUnreachable
@@ -23,8 +23,8 @@
     ├── CaptureFailed             7   a capture ended because it could not get in or stay in
     └── OutputError               8   what was printed could not be written, or nobody read it to its end
 
-Exit code 1 is also that of ``verify`` when it refutes something. Exit code 75 (EX_TEMPFAIL) is no error: events remain
-in the spool and will be delivered later. Nor is 130: Ctrl-C ended a reading command.
+Exit code 1 is also that of ``verify`` when it refutes something. Exit code 75 (EX_TEMPFAIL) is not an error: events
+remain in the spool and will be delivered later. Nor is 130: Ctrl-C ended a reading command.
 The message of an error is one line that says what is wrong; ``hint`` is one that says what to do.
 """
 
@@ -35,7 +35,7 @@ EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 
 class MeetaError(Exception):
-    """Base of all; ``str(error)`` is one line for a person."""
+    """The base of all; ``str(error)`` is one line for a person."""
 
     exit_code = 1
 
@@ -45,90 +45,90 @@ class MeetaError(Exception):
 
 
 class UsageError(MeetaError):
-    """The command line is wrong."""
+    """A mistake on the command line."""
 
     exit_code = 2
 
 
 class InvalidRoomUrl(UsageError):
-    """What was given is no address of a Jitsi room."""
+    """A text that is not the address of a Jitsi room."""
 
 
 class ConfigurationError(UsageError):
-    """A setting has a value that can't be used."""
+    """A setting with a value that can't be used."""
 
 
 class NotFound(MeetaError):
-    """There is no such meeting or capture."""
+    """An unknown meeting or capture."""
 
     exit_code = 3
 
 
 class Ambiguous(NotFound):
-    """A prefix fits more than one meeting."""
+    """A prefix that fits more than one meeting."""
 
 
 class DatabaseError(MeetaError):
-    """PostgreSQL refused."""
+    """A refusal by PostgreSQL."""
 
     exit_code = 4
 
 
 class DatabaseUnreachable(DatabaseError):
-    """Nothing answers, or what answers won't let us in now; trying again later can succeed."""
+    """A server that does not answer, or won't let us in now; trying again later can succeed."""
 
 
 class DatabaseNotMigrated(DatabaseError):
-    """The schema is missing or older than this program."""
+    """A schema that is missing or older than this program."""
 
 
 class DatabaseNewer(DatabaseError):
-    """The schema is newer than this program."""
+    """A schema that is newer than this program."""
 
 
 class EmbeddedDatabaseError(DatabaseError):
-    """The embedded PostgreSQL could not be prepared or started."""
+    """An embedded PostgreSQL that could not be prepared or started."""
 
 
 class BrowserError(MeetaError):
-    """Chromium could not be used."""
+    """A Chromium that could not be used."""
 
     exit_code = 5
 
 
 class BrowserNotFound(BrowserError):
-    """No Chromium on this machine."""
+    """A machine without Chromium."""
 
 
 class PageError(BrowserError):
-    """A page did not do what it was asked in time."""
+    """A browser page that did not do in time what it was asked."""
 
 
 class SpoolError(MeetaError):
-    """The spool can't be used."""
+    """A spool that can't be used."""
 
     exit_code = 6
 
 
 class SpoolBusy(SpoolError):
-    """Another process owns this spool."""
+    """A spool that another process owns."""
 
 
 class SpoolUnusable(SpoolError):
-    """The spool's file is damaged, or of a newer version."""
+    """A spool whose file is damaged, or of a newer version."""
 
 
 class SpoolFull(SpoolError):
-    """The spool reached its bound, or the disk is full."""
+    """A spool that reached its bound, or a full disk."""
 
 
 class CaptureFailed(MeetaError):
-    """A capture ended for a reason that its operator did not ask for."""
+    """A capture that ended for a reason that its operator did not ask for."""
 
     exit_code = 7
 
 
 class OutputError(MeetaError):
-    """Standard output takes no more, and what was to be said there matters."""
+    """Output that was lost, though it matters: standard output takes no more."""
 
     exit_code = 8

@@ -20,12 +20,12 @@ HIDDEN = "[hidden]"
 
 
 def redact_text(text: str) -> str:
-    """`text` without tokens in links and without user and password before an @."""
+    """Return `text` without tokens in links and without user and password before an @."""
     return _SECRET_IN_TEXT.sub(lambda m: f"{m['name']}={HIDDEN}" if m["name"] else HIDDEN, text)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The structlog processor that applies the redaction to every value of a line."""
+    """Redact every value of a log line; a processor of structlog."""
     return {name: _redacted(name, value) for name, value in event.items()}
 
 
@@ -44,7 +44,7 @@ def _redacted(name: str, value: Any) -> Any:
 def configure(
     *, verbose: bool = False, level: str = "info", json_lines: bool | None = None, stream: TextIO | None = None
 ) -> None:
-    """Set up logging once for the process. `json_lines` None means: when the stream is no terminal."""
+    """Set up logging once for the process. `json_lines` None means: unless the stream is a terminal."""
     out = stream or sys.stderr
     as_json = not out.isatty() if json_lines is None else json_lines
     renderer: Processor = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
@@ -65,6 +65,6 @@ def configure(
 
 
 def get_logger(name: str, **context: Any) -> structlog.typing.FilteringBoundLogger:
-    """A logger whose lines carry `name` as their part of the program."""
+    """Return a logger whose lines carry `name` as their part of the program."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(part=name, **context)
     return logger

@@ -1,4 +1,4 @@
-"""The address of a Jitsi room: what a person pastes, taken apart as the Jitsi Meet web application does."""
+"""The address of a Jitsi room, as a person pastes it, parsed as the Jitsi Meet web application does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_HOST = re.compile(r"[\s\\<>\"^`{|}]|%[^@]*$")
 
 
 class RoomAddress(msgspec.Struct, frozen=True):
-    """A room and where it is.
+    """A room and the deployment that has it.
 
     ``url`` opens the room's page and carries no token; ``deployment`` is the address without the room, with a
     tenant's path if there is one; ``room`` is the name as lib-jitsi-meet takes it; ``token`` is the JSON Web Token
@@ -35,24 +35,24 @@ class RoomAddress(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, str]:
-        """The same for all addresses of one room."""
+        """The identity of a room, the same for all its addresses."""
         return self.deployment, self.room
 
 
 def parse(text: str) -> RoomAddress:
-    """Take `text` apart.
+    """Parse the address of a room.
 
-    :raises InvalidRoomUrl: it is no http(s) address, or names no room.
+    :raises InvalidRoomUrl: `text` is not an http(s) address, or names no room.
     """
     stripped = text.strip()
     try:
-        stripped.encode()  # lone surrogates, as from a command line that is no UTF-8, are no text
+        stripped.encode()  # refuses lone surrogates, as from a command line that is not UTF-8
         parts = urlsplit(stripped if "://" in stripped else f"https://{stripped}")
         port = parts.port
     except ValueError:
-        raise InvalidRoomUrl(f"{_shown(text)} is no address", hint=_EXAMPLE) from None
+        raise InvalidRoomUrl(f"{_shown(text)} is not an address", hint=_EXAMPLE) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or _NO_HOST.search(parts.netloc):
-        raise InvalidRoomUrl(f"{_shown(text)} is no http or https address", hint=_EXAMPLE)
+        raise InvalidRoomUrl(f"{_shown(text)} is not an http or https address", hint=_EXAMPLE)
     path, _, last = parts.path.rstrip("/").rpartition("/")
     room = room_name(last)
     if room in ("", ".", ".."):
@@ -65,11 +65,11 @@ def parse(text: str) -> RoomAddress:
 
 
 def room_name(text: str) -> str:
-    """The room's name in lib-jitsi-meet's form: decoded, NFKC, lower case, encoded, lower case again."""
+    """Return a room's name in lib-jitsi-meet's form: decoded, NFKC, lower case, encoded, lower case again."""
     return quote(unicodedata.normalize("NFKC", unquote(text)).lower(), safe="!'()*~-._").lower()
 
 
 def _shown(text: str) -> str:
-    """`text` as an error message may show it: no tokens, no control characters, not endless."""
+    """Return `text` as an error message may show it: no tokens, no control characters, not endless."""
     bare = re.sub(r"(^|//)[^/]*@", r"\1", text.strip().split("?")[0].split("#")[0])
     return repr(bare if len(bare) <= 200 else f"{bare[:200]}…")

@@ -27,25 +27,25 @@ from meeta_bot.errors import ConfigurationError
 
 APPLICATION = "meeta-bot"
 PREFIX = "MEETA_"
-_MISSPELT = 0.85  # similarity from which on a variable that is no setting is taken for a slip of the pen
+_MISSPELT = 0.85  # similarity from which on an unknown variable is taken for a slip of the pen
 _SIMILAR = 0.6  # similarity from which on a name is worth a suggestion
 _LONGEST_VALUE = 60  # characters of a value that a message repeats
 
 
 def _default_data_directory() -> Path:
-    """The user's data directory; for root a system directory, since PostgreSQL refuses to run as root."""
+    """Return the user's data directory; for root a system directory, since PostgreSQL refuses to run as root."""
     if os.geteuid() == 0:
         return Path("/var/lib") / APPLICATION
     return Path(platformdirs.user_data_dir(APPLICATION, appauthor=False))
 
 
 def default_config_file() -> Path:
-    """Where the TOML file is looked for when none is named."""
+    """Return the path of the TOML file that is read when none is named."""
     return Path(platformdirs.user_config_dir(APPLICATION, appauthor=False)) / "config.toml"
 
 
 class Settings(BaseSettings):
-    """Every value that an operator may set. Each limit has a unit and a reason."""
+    """All values that an operator may set. Each limit has a unit and a reason."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, allow_inf_nan=False)
     toml_values: ClassVar[dict[str, Any]] = {}
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     bot_name: str = Field("Event recorder", description="the name that others in the room see", min_length=1)
     room_password: SecretStr | None = Field(None, description="password of locked rooms")
     jwt: SecretStr | None = Field(None, description="JSON Web Token to log in with, for links without one")
-    jwt_file: Path | None = Field(None, description="file with such a token, read anew for every login")
+    jwt_file: Path | None = Field(None, description="file with such a token, read again for every login")
 
     # --- many rooms -----------------------------------------------------------------------------------
     rooms_per_page: int = Field(
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         10, gt=0, description="longest pause between tries; a server that is back is met within it"
     )
     browser_failures_limit: int = Field(
-        3, gt=0, description="times in a row that Chromium gives no page of use; then another is started"
+        3, gt=0, description="times in a row that Chromium gives no usable page; then another is started"
     )
     browser_doubt_timeout: float = Field(
         2, gt=0, description="a page comes, or answers while it loads, after all were lost; else another Chromium"
@@ -120,17 +120,19 @@ class Settings(BaseSettings):
     browser_stop_timeout: float = Field(5, gt=0, description="Chromium closes; then it is killed")
 
     # --- signs of life --------------------------------------------------------------------------------
-    page_heartbeat_ms: int = Field(5_000, gt=0, description="how often a page says that it lives")
-    page_hung_timeout: float = Field(20, gt=0, description="a page that says nothing counts as crashed; 4 heartbeats")
+    page_heartbeat_ms: int = Field(5_000, gt=0, description="how often a page gives a sign of life")
+    page_hung_timeout: float = Field(
+        20, gt=0, description="a page that gives none for this long counts as crashed; 4 heartbeats"
+    )
     signalling_silence_ms: int = Field(
         15_000, gt=0, description="nothing arrived from the server and it did not answer when asked: signalling is lost"
     )
     signalling_timeout: float = Field(
         90, gt=0, description="signalling that was lost comes back by itself; then the room is joined anew"
     )
-    watch_interval: float = Field(1, gt=0, description="how often the process looks at its clocks")
+    watch_interval: float = Field(1, gt=0, description="how often the process checks its clocks")
     stall_tolerance: float = Field(
-        5, gt=0, description="a look that comes later than this: the process stood still; a third of a heartbeat"
+        5, gt=0, description="a check that comes later than this: the process stood still; a third of a heartbeat"
     )
     clock_jump_tolerance: float = Field(1, gt=0, description="of the wall clock; what is less is slewed by NTP")
 
@@ -187,7 +189,7 @@ class Settings(BaseSettings):
         2_000, gt=0, description="when more events than this wait, they are stored in bulk; four ordinary batches"
     )
     writer_bulk_events: int = Field(
-        5_000, gt=0, le=50_000, description="events a transaction in bulk; more gain nothing and hold locks longer"
+        5_000, gt=0, le=50_000, description="events per transaction in bulk; more gain nothing and hold locks longer"
     )
     jsonl_line_bytes: int = Field(
         64 * 2**20, gt=0, description="a line of a JSON Lines file, as much as a page holds; readers keep one in memory"
@@ -221,7 +223,7 @@ class Settings(BaseSettings):
 
     # --- sampling -------------------------------------------------------------------------------------
     statistics_interval: float = Field(
-        10, gt=0, description="connection statistics a participant; clients send them every 10 s or faster"
+        10, gt=0, description="connection statistics per participant; clients send them every 10 s or faster"
     )
 
     # --- verify ---------------------------------------------------------------------------------------
@@ -253,7 +255,7 @@ class Settings(BaseSettings):
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise PydanticCustomError("no_text", "is no text in UTF-8") from None
+                raise PydanticCustomError("no_text", "is not valid UTF-8") from None
         return value
 
     @field_validator("database_url")
@@ -261,7 +263,7 @@ class Settings(BaseSettings):
     def _refuse_other_databases(cls, value: SecretStr | None) -> SecretStr | None:
         # A recorder would take it for one that is away, and spool for it.
         if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise PydanticCustomError("no_postgresql", "is no address of a PostgreSQL")
+            raise PydanticCustomError("no_postgresql", "is not the address of a PostgreSQL database")
         return value
 
     @classmethod
@@ -277,9 +279,9 @@ class Settings(BaseSettings):
 
 
 def load(options: dict[str, Any] | None = None, config_file: Path | None = None) -> Settings:
-    """Settings from `options` (None values are not given), environment and TOML file, in that order.
+    """Load the settings from `options` (None values are not given), environment and TOML file, in that order.
 
-    :raises ConfigurationError: a file that is missing or no TOML, a value that can't be used, no such name.
+    :raises ConfigurationError: a file that is missing or not TOML, a value that can't be used, an unknown name.
     """
     given = {name: value for name, value in (options or {}).items() if value is not None}
     _refuse_misspelt_variables()
@@ -296,7 +298,7 @@ def load(options: dict[str, Any] | None = None, config_file: Path | None = None)
 
 
 class Sources(NamedTuple):
-    """Which settings are given where, by name. ``unknown`` are variables that look like settings and are none."""
+    """The names of the settings that each source gives. ``unknown`` are variables that look like settings."""
 
     file: Path | None
     in_file: list[str]
@@ -305,9 +307,9 @@ class Sources(NamedTuple):
 
 
 def sources(config_file: Path | None = None) -> Sources:
-    """Where :func:`load` would find values, by name only: some are secrets.
+    """Return the sources of :func:`load` and the names of the settings in each; no values, since some are secrets.
 
-    :raises ConfigurationError: a file that is missing or no TOML.
+    :raises ConfigurationError: a file that is missing or not TOML.
     """
     toml = _read_toml(config_file)
     path = _toml_path(config_file)
@@ -330,56 +332,54 @@ def _read_toml(config_file: Path | None) -> dict[str, Any]:
     except FileNotFoundError:
         if not is_named:
             return {}
-        raise ConfigurationError(f"There is no configuration file {path}", hint=_NAME_A_FILE) from None
+        raise ConfigurationError(f"Configuration file {path} not found", hint=_NAME_A_FILE) from None
     except OSError as error:
         if not is_named:
             return {}
         raise ConfigurationError(f"Can't read {path}: {error.strerror}", hint=_NAME_A_FILE) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{path} is no text in UTF-8: line {line}", hint="save it as UTF-8") from None
+        raise ConfigurationError(f"{path} is not valid UTF-8: line {line}", hint="save it as UTF-8") from None
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path} is no valid TOML: {_with_place(error, text)}", hint=_AS_TOML) from None
+        raise ConfigurationError(f"{path} is not valid TOML: {_with_position(error, text)}", hint=_AS_TOML) from None
 
 
 _NAME_A_FILE = "name a TOML file with --config or MEETA_CONFIG"
-_AS_TOML = 'a setting a line, texts in quotes: bot_name = "Recorder"'
+_AS_TOML = 'write one setting per line, and texts in quotes: bot_name = "Recorder"'
 
 
-def _with_place(error: tomllib.TOMLDecodeError, text: str) -> str:
-    """What is wrong and where; tomllib names no line for what it notices at the very end."""
+def _with_position(error: tomllib.TOMLDecodeError, text: str) -> str:
+    """Return the message of a TOML error with line and column, which tomllib omits at the very end of a file."""
     line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
     return str(error).replace("at end of document", f"at line {line}, column {column}")
 
 
-# --- what is said of names and values -------------------------------------------------------------
+# --- errors about names and values ----------------------------------------------------------------
 
 
 def _variables() -> dict[str, str]:
-    """The variables of the environment that look like settings, by the name of the setting."""
+    """Return the variables of the environment that look like settings, by the name of the setting."""
     return {name.lower().removeprefix("meeta_"): name for name in os.environ if name.upper().startswith(PREFIX)}
 
 
 def _refuse_misspelt_variables() -> None:
-    """A variable that was meant for a setting and missed it would be ignored: events would go to another database."""
+    """Refuse a variable that almost names a setting: ignored, it would let events go to another database."""
     known = [*Settings.model_fields, "config"]
     for name, variable in _variables().items():
         close = [] if name in known else difflib.get_close_matches(name, known, 1, _MISSPELT)
         if close:
-            raise ConfigurationError(
-                f"There is no setting {variable!r}", hint=f"did you mean {PREFIX}{close[0].upper()}?"
-            )
+            raise ConfigurationError(f"Unknown setting {variable!r}", hint=f"did you mean {PREFIX}{close[0].upper()}?")
 
 
 def _first_problem(error: ValidationError, origins: dict[str, str | None]) -> ConfigurationError:
-    """The error for the first of several; `origins` says where each setting was given, None for an option."""
+    """Return the error for the first problem; `origins` has the source of each setting, None for an option."""
     problem = error.errors(include_url=False)[0]
     name = str(problem["loc"][0])
     origin = f" ({origins[name]})" if origins.get(name) else ""
     if problem["type"] == "extra_forbidden":
-        return ConfigurationError(f"There is no setting {name!r}{origin}", hint=_similar(name, problem["input"]))
+        return ConfigurationError(f"Unknown setting {name!r}{origin}", hint=_similar(name, problem["input"]))
     hint = f"unset it, or give it a value: {_purpose(name)}" if problem["type"] == "empty" else _purpose(name)
     return ConfigurationError(f"Setting {name!r}{origin} {_words(name, problem)}", hint=hint)
 
@@ -391,34 +391,34 @@ def _similar(name: str, value: Any) -> str:
         return f"did you mean {close[0]!r}?"
     if isinstance(value, dict):
         return "the file has no tables: write settings without a [heading]"
-    return "meeta_bot/settings.py lists them all"
+    return "meeta_bot/settings.py lists all settings"
 
 
 def _words(name: str, problem: ErrorDetails) -> str:
-    """What is wrong with a value; the value itself unless it may be a secret."""
-    said = _PROBLEMS.get(problem["type"], problem["msg"])
+    """Describe the problem with a value, and repeat the value unless it may be a secret."""
+    description = _PROBLEMS.get(problem["type"], problem["msg"])
     for limit, value in problem.get("ctx", {}).items():
-        said = said.replace(f"{{{limit}}}", f"{value:g}" if isinstance(value, float) else str(value))
+        description = description.replace(f"{{{limit}}}", f"{value:g}" if isinstance(value, float) else str(value))
     value = problem["input"]
     if _is_secret(name) or value == "" or problem["type"] == "no_text" or not isinstance(value, str | int | float):
-        return said
-    return f"{said}: {(value[:_LONGEST_VALUE] if isinstance(value, str) else value)!r}"
+        return description
+    return f"{description}: {(value[:_LONGEST_VALUE] if isinstance(value, str) else value)!r}"
 
 
 # In place of pydantic's own words, which speak of inputs.
 _PROBLEMS = {
     "empty": "is empty",
     "finite_number": "must be finite",
-    "float_parsing": "is no number",
-    "float_type": "is no number",
+    "float_parsing": "is not a number",
+    "float_type": "is not a number",
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
-    "int_from_float": "is no whole number",
-    "int_parsing": "is no whole number",
-    "int_type": "is no whole number",
+    "int_from_float": "is not a whole number",
+    "int_parsing": "is not a whole number",
+    "int_type": "is not a whole number",
     "less_than_equal": "must be at most {le}",
-    "path_type": "is no path",
-    "string_type": "is no text",
+    "path_type": "is not a path",
+    "string_type": "is not a text",
 }
 
 
@@ -427,7 +427,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _purpose(name: str) -> str:
-    """What a setting is for and how it is written, for somebody who gave it a value that can't be used."""
+    """Describe a setting's purpose and form, for somebody who gave it a value that can't be used."""
     field = Settings.model_fields[name]
     form = ""
     if "float" in str(field.annotation):

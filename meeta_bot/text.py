@@ -6,14 +6,14 @@ import unicodedata
 
 REPLACEMENT = "�"
 _LONGEST_NAME = 60
-_SCANNED = 16  # characters that are looked at for each that may be shown; whoever hides more among them is cut
+_SCANNED = 16  # characters that are examined for each that may be shown; whoever hides more among them is cut
 _MOST_MARKS = 4  # accents on one letter: more than any script needs, too few to climb over the lines above
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs that show as nothing
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 def clean_text(text: str) -> str:
-    """`text` without what PostgreSQL's text and jsonb can't hold: NUL and lone surrogates become U+FFFD."""
+    """Replace what PostgreSQL's text and jsonb can't hold: NUL and lone surrogates become U+FFFD."""
     if "\x00" in text:
         text = text.replace("\x00", REPLACEMENT)
     if text.isascii():
@@ -26,7 +26,7 @@ def clean_text(text: str) -> str:
 
 
 def safe_name(name: str | None, longest: int = _LONGEST_NAME) -> str:
-    """A text of others that can't harm a terminal.
+    """Return a text of others in a form that can't harm a terminal.
 
     No control, direction or invisible characters, no towers of accents, one line of `longest` characters at most. Empty
     when nothing of it would be seen.
@@ -58,7 +58,7 @@ def _visible(text: str) -> str:
 
 
 def duration(milliseconds: float | None) -> str:
-    """A duration such as ``1:02:03`` or ``0:07``."""
+    """Write a duration such as ``1:02:03`` or ``0:07``."""
     if milliseconds is None:
         return ""
     minutes, seconds = divmod(int(milliseconds // 1000), 60)

@@ -12,7 +12,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def moment(ms: int) -> datetime:
-    """The time that is `ms` milliseconds after 1970.
+    """Return the time that is `ms` milliseconds after 1970.
 
     :raises OverflowError: it is outside the years 1 to 9999.
     """
@@ -20,12 +20,12 @@ def moment(ms: int) -> datetime:
 
 
 def milliseconds(moment: datetime) -> int:
-    """Whole milliseconds since 1970; the exact value that was stored."""
+    """Return whole milliseconds since 1970; the exact value that was stored."""
     return (moment - _EPOCH) // _MILLISECOND
 
 
 def iso(moment: datetime | None) -> str | None:
-    """ISO 8601 in UTC with milliseconds, such as 2026-11-22T10:00:00.000Z."""
+    """Write a moment as ISO 8601 in UTC with milliseconds, such as 2026-11-22T10:00:00.000Z."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -51,7 +51,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options before the command."""
+    """Take the options before the command."""
 
 
 app.command()(record.record)
@@ -113,7 +113,7 @@ def _run() -> None:
 
 
 def _usage_error(problem: TyperException) -> UsageError:
-    """What typer says of wrong arguments, as one line like every other error."""
+    """Make typer's message about wrong arguments one line like every other error."""
     context = getattr(problem, "ctx", None)
     if context is not None and type(problem).__name__ == "NoArgsIsHelpError":  # a group alone: has printed its help
         raise SystemExit(UsageError.exit_code)

@@ -1,4 +1,4 @@
-"""What all commands share: options, output for persons on two consoles, JSON for programs, texts made safe."""
+"""Options and output of all commands: two consoles for persons, JSON for programs, texts made safe."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -46,18 +48,18 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings; also MEETA_CONFIG.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs: one document.")]
-AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON for programs: an object a line.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON for programs: one object per line.")]
 
 
 def as_text(value: str | None) -> str | None:
-    """What was typed, which is passed on to PostgreSQL.
+    """Return an argument of the command line that PostgreSQL can take.
 
-    :raises UsageError: it is no text: bytes that are no UTF-8.
+    :raises UsageError: it is not valid UTF-8.
     """
     try:
         (value or "").encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{value!r} is no text in UTF-8", hint="type it on a terminal that writes UTF-8") from None
+        raise UsageError(f"{value!r} is not valid UTF-8", hint="type it on a terminal that writes UTF-8") from None
     return value
 
 
@@ -76,17 +78,17 @@ _LONGEST_LINE = 2000  # characters of an error or a hint
 _CONTROLS = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\r(?!\n)"
 )
-_WIDTH_ELSEWHERE = 160  # columns where there is no terminal that has a width
+_WIDTH_ELSEWHERE = 160  # columns where no terminal has a width
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
 def out() -> Console:
-    """Where data goes: standard output."""
+    """Return the console for data: standard output."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE)
 
 
 def talk() -> Console:
-    """Where talk goes: standard error."""
+    """Return the console for talk: standard error."""
     return Console(stderr=True, highlight=False)
 
 
@@ -98,9 +100,9 @@ def print_table(table: Table) -> None:
 
 
 def complain(error: MeetaError) -> None:
-    """One line that says what is wrong and one that says what to do."""
+    """Print an error: one line that says what is wrong and one that says what to do."""
     console = talk()
-    with contextlib.suppress(OSError):  # where nobody can be told, the exit code still says it
+    with contextlib.suppress(OSError):  # where nobody can read it, the exit code still says it
         for heading, style, text in (("error: ", "bold red", str(error)), ("hint:  ", "dim", error.hint)):
             if text:
                 line = safe_name(redact_text(text), _LONGEST_LINE)
@@ -108,9 +110,9 @@ def complain(error: MeetaError) -> None:
 
 
 def prepare_streams() -> None:
-    """Let no character stop the output: pipes and files get UTF-8, a terminal that can't show one a question mark.
+    """Make streams take every character: pipes and files get UTF-8, a terminal that can't show one a question mark.
 
-    What a parent has closed is written to nowhere.
+    Output to a stream that a parent has closed is dropped.
     """
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 — for as long as the process lives
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
@@ -120,48 +122,60 @@ def prepare_streams() -> None:
 
 
 def silence_stdout() -> None:
-    """Keep the interpreter from complaining about a closed standard output when it exits."""
+    """Redirect standard output to nowhere, so that the interpreter doesn't complain when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(value: Any) -> None:
-    """`value` as one line of JSON on standard output."""
+    """Print `value` as one line of JSON on standard output."""
     line = msgspec.json.encode(value).decode()
     sys.stdout.write(f"{escape_controls(line) if sys.stdout.isatty() else line}\n")
 
 
 def escape_controls(text: str) -> str:
-    """`text` whose controls of terminals are written as in JSON, such as ``\\u001b``."""
+    """Write the controls of terminals in `text` as in JSON, such as ``\\u001b``."""
     return _CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def markup_free(text: str) -> str:
-    """`text` in which brackets are not taken for rich's markup."""
+    """Escape brackets in `text`, so that they are not taken for rich's markup."""
     return escape(text)
 
 
+@contextlib.contextmanager
+def progress_bar(label: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error if that is a terminal; yield a function that advances it by a number of steps."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=talk(), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
 def local_time(moment: datetime | None, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """A point in time as the user's clock shows it."""
+    """Write a point in time as the user's clock shows it."""
     return "" if moment is None else moment.astimezone().strftime(pattern)
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``90``, ``90s``, ``15m`` or ``1h30m``.
+    """Return the seconds of a duration such as ``90``, ``90s``, ``15m`` or ``1h30m``.
 
-    :raises UsageError: it is something else.
+    :raises UsageError: `text` is something else.
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match.groups()):
-        raise UsageError(f"{text!r} is no duration", hint="write it as 90s, 15m or 1h30m")
+        raise UsageError(f"{text!r} is not a duration", hint="write it as 90s, 15m or 1h30m")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
 
 
-_HOW_TO_GIVE_ONE = "write it into the first line of a file that only you can read, or pipe it in with `-`"
+_HOW_TO_GIVE_ONE = "write the secret into the first line of a file that only you can read, or pipe it in with `-`"
 
 
 def read_secret(source: str) -> str:
-    """The first line of the file `source`, or of standard input for ``-``.
+    """Read the first line of the file `source`, or of standard input for ``-``.
 
     :raises UsageError: it can't be read or is empty.
     """
@@ -169,18 +183,18 @@ def read_secret(source: str) -> str:
     try:
         text = _typed_secret() if source == "-" else Path(source).read_text(encoding="utf-8")
     except UnicodeDecodeError:  # its own words quote a byte of the secret
-        raise UsageError(f"{shown} is no text in UTF-8", hint=_HOW_TO_GIVE_ONE) from None
+        raise UsageError(f"{shown} is not valid UTF-8", hint=_HOW_TO_GIVE_ONE) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"Can't read {shown}: {reason}", hint=_HOW_TO_GIVE_ONE) from None
     secret = text.removeprefix("\ufeff").partition("\n")[0].rstrip("\r")
     if not secret:
-        raise UsageError(f"{shown} holds no secret in its first line", hint=_HOW_TO_GIVE_ONE)
+        raise UsageError(f"{shown} has an empty first line", hint=_HOW_TO_GIVE_ONE)
     return secret
 
 
 def token_settings(jwt_file: str | None) -> dict[str, Any]:
-    """The settings for a token: the file itself, once it could be read, or what standard input said."""
+    """Return the settings for a token: the file itself, once it could be read, or the text of standard input."""
     if jwt_file is None:
         return {}
     token = read_secret(jwt_file)
@@ -188,7 +202,7 @@ def token_settings(jwt_file: str | None) -> dict[str, Any]:
 
 
 def _typed_secret() -> str:
-    """The first line of standard input, which a parent may have closed."""
+    """Read the first line of standard input, which a parent may have closed."""
     if sys.stdin is None:
         raise OSError(errno.EBADF, "it is closed")
     return sys.stdin.buffer.readline().decode()

@@ -1,4 +1,4 @@
-"""``meeta-bot events``: the log itself."""
+"""``meeta-bot events``: the events of a meeting, as they are stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from meeta_bot.cli import console, reading_command
+from meeta_bot.cli import console
+from meeta_bot.cli.reader import find_meeting, run_with_reader
 from meeta_bot.errors import UsageError
 from meeta_bot.events import CATALOG
 from meeta_bot.events.document import EventRow, event_document
@@ -24,7 +25,7 @@ from meeta_bot.reading.rows import MeetingRow
 from meeta_bot.text import safe_name
 from meeta_bot.timestamps import iso
 
-# Seconds between two looks of --follow: at once for a person, and two small look-ups a second for the database.
+# Seconds between two queries of --follow: at once for a person, and two small queries a second for the database.
 FOLLOW_INTERVAL = 0.5
 
 _SUGGESTIONS = 4
@@ -42,18 +43,20 @@ def events(
         typer.Option(
             callback=console.as_text,
             metavar="NAME|ENDPOINT_ID",
-            help="Only about those who ever had this name, or this endpoint.",
+            help="Only about participants who ever had this name, or about this endpoint.",
         ),
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Not before this moment: ISO 8601, or 15m for so long ago.")
+        str | None, typer.Option(metavar="TIME", help="Not before this moment: ISO 8601, or 15m for 15 minutes ago.")
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Before this moment; written the same.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many, the first ones.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Before this moment, in the same form.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="At most this many, the first ones.")
+    ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C or the captures have ended.")
+        bool, typer.Option("--follow", "-f", help="Go on with new events, until Ctrl-C or the captures have ended.")
     ] = False,
-    counts: Annotated[bool, typer.Option("--counts", help="How many there are of each type.")] = False,
+    counts: Annotated[bool, typer.Option("--counts", help="Count the events of each type.")] = False,
     as_json: console.AsJsonLines = False,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
@@ -77,7 +80,7 @@ def events(
         raise UsageError("--counts and --follow don't go together", hint="give one of them")
 
     async def work(reader: Reader) -> None:
-        found = await reading_command.find_meeting(reader, meeting)
+        found = await find_meeting(reader, meeting)
         if counts:
             _print_counts(await _count(reader, found, wanted, limit), as_json=as_json)
         else:
@@ -85,25 +88,25 @@ def events(
 
     # Ctrl-C is how following is meant to end.
     with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
-        reading_command.read(work, database_url=database_url, config=config)
+        run_with_reader(work, database_url=database_url, config=config)
 
 
 # --- options ------------------------------------------------------------------------------------------------------
 
 
 def _types(given: list[str] | None) -> list[str] | None:
-    """All types that the options name; None when there are no options."""
+    """List all types that the options name; None without options."""
     return [name for text in given for name in _types_named(text)] if given else None
 
 
 def _types_named(text: str) -> list[str]:
-    """The types that `text` names: one, or all of a topic for ``topic.*``.
+    """List the types that `text` names: one, or all of a topic for ``topic.*``.
 
-    :raises UsageError: there is none; the hint names similar ones.
+    :raises UsageError: it names none; the hint names similar ones.
     """
     found = [name for name in CATALOG if name == text or (text.endswith(".*") and name.startswith(text[:-1]))]
     if not found:
-        raise UsageError(f"There is no type of event {text!r}", hint=_similar_types(text))
+        raise UsageError(f"Unknown event type {text!r}", hint=_similar_types(text))
     return found
 
 
@@ -117,7 +120,7 @@ def _similar_types(text: str) -> str:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """The moment that an option names: ISO 8601, or how long ago.
+    """Return the moment that an option names: ISO 8601, or a duration up to now.
 
     :raises UsageError: it is neither.
     """
@@ -128,7 +131,9 @@ def _moment(text: str | None) -> datetime | None:
             return datetime.fromisoformat(text).astimezone(UTC)
         return datetime.now(UTC) - timedelta(seconds=console.parse_duration(text))
     except (ValueError, OverflowError, OSError, UsageError):
-        raise UsageError(f"{text!r} is no time", hint="write 2026-11-22T10:00:00Z, or 15m for so long ago") from None
+        raise UsageError(
+            f"{text!r} is not a time", hint="write 2026-11-22T10:00:00Z, or 15m for 15 minutes ago"
+        ) from None
 
 
 # --- output -------------------------------------------------------------------------------------------------------
@@ -145,13 +150,13 @@ async def _print_events(
             _print_event(row, as_json=as_json, flush=follow)
             printed += 1
     if not (printed or as_json or follow):
-        console.talk().print("No such events there.")
+        console.talk().print("No events match.")
 
 
 async def _rows(
     reader: Reader, found: MeetingRow, wanted: Filter, limit: int | None, *, follow: bool = False
 ) -> AsyncGenerator[EventRow, None]:
-    """The events that are wanted, `limit` of them at most."""
+    """Yield the events that are wanted, `limit` of them at most."""
     rows: AsyncIterator[EventRow] = reader.all_events(found.capture_ids, wanted)
     if follow:
         rows = reader.follow(found.capture_ids, wanted, interval=FOLLOW_INTERVAL)
@@ -181,7 +186,7 @@ def _line(row: EventRow) -> str:
 
 
 async def _count(reader: Reader, found: MeetingRow, wanted: Filter, limit: int | None) -> dict[str, int]:
-    """How many there are of each type. Without conditions an index answers."""
+    """Count the events of each type. Without conditions an index answers."""
     if wanted == EVERYTHING and limit is None:
         return await reader.counts(found.capture_ids)
     numbers: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""``meeta-bot export``: events as a file, for other programs and for keeping."""
+"""``meeta-bot export``: a file of events, for other programs and for keeping."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Annotated, Any, BinaryIO
 
 import msgspec
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from meeta_bot.cli import console, reading_command
+from meeta_bot.cli import console
+from meeta_bot.cli.reader import find_meeting, run_with_reader
 from meeta_bot.errors import UsageError
-from meeta_bot.events.document import EventRow, event_document
-from meeta_bot.reading.queries import LATEST, Head, Reader
+from meeta_bot.events.document import EventRow, event_document, json_line
+from meeta_bot.reading.queries import LATEST, CaptureProgress, Reader
 from meeta_bot.text import safe_name
 from meeta_bot.timestamps import iso
 
@@ -29,19 +29,19 @@ COLUMNS = (
     *("initial", "inferred", "payload", "digest"),
 )
 _ACTIVE = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet take a cell for a formula
-_TOLD_HEADS = 20  # in the line at the end
+_SHOWN_HEADS = 20  # head digests in the line at the end
 _PROGRESS_STEP = 250  # events between two moves of the bar
 
 
 class Format(StrEnum):
-    """How events are written."""
+    """A format of exported events."""
 
     JSONL = "jsonl"
     CSV = "csv"
 
 
 class Summary(msgspec.Struct):
-    """What was exported: how many events, and the digest of each capture's last one."""
+    """The summary of an export: its number of events, and the digest of each capture's last one."""
 
     events: int = 0
     heads: dict[str, str] = {}
@@ -62,16 +62,16 @@ def export(
         Format, typer.Option("--format", help="JSON Lines as from `events --json`, or CSV.")
     ] = Format.JSONL,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is standard output.")
+        str, typer.Option("--output", "-o", metavar="FILE", help="File to write; - is standard output.")
     ] = STDOUT,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     database_url: console.DatabaseUrl = None,
     config: console.ConfigFile = None,
 ) -> None:
     """Export the events of a meeting, or of all, as JSON Lines or CSV.
 
     A capture that still runs is exported as far as it is stored when the export
-    begins. A file is there when it is complete, or not at all.
+    begins. A file appears when it is complete, or not at all.
 
     CSV has the columns of the envelope, the payload as JSON text, and the digest;
     a null is an empty cell. So that no spreadsheet takes a text for a formula, a
@@ -90,31 +90,32 @@ def export(
     target = None if output == STDOUT else _target(output, force=force)
 
     async def work(reader: Reader) -> Summary:
-        heads = await _heads(reader, None if everything else meeting or LATEST)
+        progress = await _progress(reader, None if everything else meeting or LATEST)
         with _destination(target, force=force) as file:
-            return await _write(reader, heads, output_format, file)
+            return await _write(reader, progress, output_format, file)
 
-    summary = reading_command.read(work, database_url=database_url, config=config)
-    console.talk().print(console.markup_free(_told(summary, target)), soft_wrap=True)
-
-
-async def _heads(reader: Reader, meeting: str | None) -> list[Head]:
-    """How far the captures of a meeting are stored; of all for None."""
-    return await reader.heads(
-        None if meeting is None else (await reading_command.find_meeting(reader, meeting)).capture_ids
-    )
+    summary = run_with_reader(work, database_url=database_url, config=config)
+    console.talk().print(console.markup_free(_summary_line(summary, target)), soft_wrap=True)
 
 
-async def _write(reader: Reader, heads: list[Head], output_format: Format, file: BinaryIO) -> Summary:
-    """Write all events up to `heads`, one capture after the other, a page at a time."""
+async def _progress(reader: Reader, meeting: str | None) -> list[CaptureProgress]:
+    """Return the progress of a meeting's captures; of all captures for None."""
+    return await reader.progress(None if meeting is None else (await find_meeting(reader, meeting)).capture_ids)
+
+
+async def _write(reader: Reader, progress: list[CaptureProgress], output_format: Format, file: BinaryIO) -> Summary:
+    """Write all events of captures as far as their `progress`, one capture after the other."""
     encode, summary = _ENCODERS[output_format], Summary()
     if file is sys.stdout.buffer and sys.stdout.isatty():
         encode = _for_terminal(encode)
     if output_format is Format.CSV:
         file.write(_csv_line(COLUMNS))
-    with _progress(sum(head.event_count for head in heads), to_terminal=file is sys.stdout.buffer) as advance:
-        for head in heads:
-            async for row in reader.all_events([head.capture_id], through=head.last_seq):
+    # No bar where the events themselves go to the terminal.
+    is_quiet = not (file is sys.stdout.buffer and sys.stdout.isatty())
+    total = sum(one.event_count for one in progress)
+    with console.progress_bar("exporting", total, shown=is_quiet) as advance:
+        for one in progress:
+            async for row in reader.all_events([one.capture_id], through=one.last_seq):
                 file.write(encode(row))
                 summary.events += 1
                 summary.heads[row.capture_id] = row.digest.hex()
@@ -124,32 +125,20 @@ async def _write(reader: Reader, heads: list[Head], output_format: Format, file:
     return summary
 
 
-def _told(summary: Summary, target: Path | None) -> str:
-    """One line: how many events went where, and the head digest of each capture."""
+def _summary_line(summary: Summary, target: Path | None) -> str:
+    """Write one line: how many events went where, and the head digest of each capture."""
     heads = [f"{capture_id} {digest}" for capture_id, digest in summary.heads.items()]
-    more = f", and {len(heads) - _TOLD_HEADS} more" if len(heads) > _TOLD_HEADS else ""
+    more = f", and {len(heads) - _SHOWN_HEADS} more" if len(heads) > _SHOWN_HEADS else ""
     where = f" to {safe_name(str(target), 1000)}" if target else ""
-    told = f"; head of {', '.join(heads[:_TOLD_HEADS])}{more}" if heads else ""
-    return f"{summary.events} events exported{where}{told}"
-
-
-@contextmanager
-def _progress(total: int, *, to_terminal: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error if that is a terminal, and the events don't go to it as well."""
-    if not sys.stderr.isatty() or (to_terminal and sys.stdout.isatty()):
-        yield lambda _: None
-        return
-    columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console.talk(), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda count: bar.advance(task, count)
+    digests = f"; head of {', '.join(heads[:_SHOWN_HEADS])}{more}" if heads else ""
+    return f"{summary.events} events exported{where}{digests}"
 
 
 # --- formats ------------------------------------------------------------------------------------------------------
 
 
 class _Echo:
-    """Makes `csv.writer` return its lines: ``writerow`` passes on what ``write`` returns."""
+    """A file for `csv.writer` that makes it return its lines: ``writerow`` passes on what ``write`` returns."""
 
     @staticmethod
     def write(text: str) -> str:
@@ -185,17 +174,17 @@ def _csv(row: EventRow) -> bytes:
 
 
 def _for_terminal(encode: Callable[[EventRow], bytes]) -> Callable[[EventRow], bytes]:
-    """What `encode` makes, without the characters that control terminals."""
+    """Make `encode` escape the characters that control terminals."""
     return lambda row: console.escape_controls(encode(row).decode()).encode()
 
 
 def _harmless(text: str | None) -> str | None:
-    """`text` as a cell that no spreadsheet computes. One that begins with a quote gets one too, so nothing is lost."""
+    """Make `text` a cell that no spreadsheet computes. One that begins with a quote gets one too: nothing is lost."""
     return f"'{text}" if text is not None and text.startswith((*_ACTIVE, "'")) else text
 
 
 def _jsonl(row: EventRow) -> bytes:
-    return msgspec.json.encode(event_document(row)) + b"\n"
+    return json_line(event_document(row))
 
 
 _ENCODERS: dict[Format, Callable[[EventRow], bytes]] = {Format.JSONL: _jsonl, Format.CSV: _csv}
@@ -205,7 +194,7 @@ _ENCODERS: dict[Format, Callable[[EventRow], bytes]] = {Format.JSONL: _jsonl, Fo
 
 
 def _target(output: str, *, force: bool) -> Path:
-    """The file that the option names, where symbolic links lead.
+    """Return the file that the option names, where symbolic links lead.
 
     :raises UsageError: it may not or can't be written there.
     """
@@ -215,9 +204,9 @@ def _target(output: str, *, force: bool) -> Path:
         target = Path(output).resolve()
         _refuse_to_overwrite(target, force=force)
         if target.exists() and not target.is_file():
-            raise UsageError(f"{output} is no ordinary file", hint="use `--output -` and redirect it")
+            raise UsageError(f"{output} is not a regular file", hint="use `--output -` and redirect it")
         if not target.parent.is_dir():
-            raise UsageError(f"There is no directory {target.parent}", hint="create it, or name another file")
+            raise UsageError(f"Directory {target.parent} not found", hint="create it, or name another file")
     except (OSError, RuntimeError) as error:
         raise _cant_write(output, error) from None
     return target
@@ -234,7 +223,7 @@ def _cant_write(target: Path | str, error: Exception) -> UsageError:
 
 @contextmanager
 def _destination(target: Path | None, *, force: bool) -> Iterator[BinaryIO]:
-    """A file to write to, which becomes `target` when the block ends well; standard output for None.
+    """Yield a file to write to, which becomes `target` when the block ends well; standard output for None.
 
     :raises UsageError: it can't be written, or `target` has come into being meanwhile.
     """

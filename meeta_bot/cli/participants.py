@@ -1,17 +1,18 @@
-"""``meeta-bot participants``: who was there, and for how long."""
+"""``meeta-bot participants``: the people of a meeting, and how long each was there."""
 
 from __future__ import annotations
 
 from rich.table import Table
 from rich.text import Text
 
-from meeta_bot.cli import console, reading_command
+from meeta_bot.cli import console
+from meeta_bot.cli.reader import find_meeting, run_with_reader
+from meeta_bot.reading.documents import participant_document
 from meeta_bot.reading.queries import Reader
 from meeta_bot.reading.rows import ParticipantRow
 from meeta_bot.text import duration, safe_name
-from meeta_bot.timestamps import iso
 
-_SHORTEST_TOLD_MS = 1000  # less shows as 0:00
+_SHORTEST_SHOWN_MS = 1000  # less shows as 0:00
 
 
 def participants(
@@ -24,7 +25,7 @@ def participants(
 
     A duration with ≥ is a lower bound: the arrival or the departure was not seen.
     It was before or after the bot was there, or in a gap. Time within a duration
-    in which every bot was blind is told, too: they were there before and after.
+    in which every bot was blind is shown, too: they were there before and after.
 
     Example:
 
@@ -32,36 +33,17 @@ def participants(
     """
 
     async def work(reader: Reader) -> list[ParticipantRow]:
-        found = await reading_command.find_meeting(reader, meeting)
+        found = await find_meeting(reader, meeting)
         return await reader.participants(found.capture_ids)
 
-    rows = reading_command.read(work, database_url=database_url, config=config)
+    rows = run_with_reader(work, database_url=database_url, config=config)
     if as_json:
         for row in rows:
-            console.print_json(document(row))
+            console.print_json(participant_document(row))
     elif rows:
         console.print_table(_table(rows))
     else:
-        console.talk().print("Nobody was seen there.")
-
-
-def document(row: ParticipantRow) -> dict[str, object]:
-    """A participant as users get it in JSON."""
-    return {
-        "display_name": row.display_name,
-        "kind": row.kind,
-        "user_id": row.user_id,
-        "endpoint_ids": row.endpoint_ids,
-        "first_joined_at": iso(row.first_joined_at),
-        "last_seen_at": iso(row.last_seen_at),
-        "present": row.present,
-        "visits": row.visits,
-        "duration_ms": row.duration_ms,
-        "duration_is_lower_bound": row.duration_is_lower_bound,
-        "arrivals_seen": row.arrivals_seen,
-        "departures_seen": row.departures_seen,
-        "unseen_ms": row.unseen_ms,
-    }
+        console.talk().print("Nobody was seen in this meeting.")
 
 
 def _table(rows: list[ParticipantRow]) -> Table:
@@ -85,10 +67,10 @@ def _table(rows: list[ParticipantRow]) -> Table:
 
 
 def _unseen(row: ParticipantRow) -> str:
-    """What of somebody's time nobody saw: why a duration is a lower bound, and what lies in gaps."""
+    """Write the part of somebody's time that nobody saw: the arrival, the departure, and gaps in between."""
     parts = [] if row.arrivals_seen else ["arrival"]
     if not row.departures_seen and not row.present:
         parts.append("departure")
-    if row.unseen_ms >= _SHORTEST_TOLD_MS:
+    if row.unseen_ms >= _SHORTEST_SHOWN_MS:
         parts.append(f"{duration(row.unseen_ms)} in between")
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""``meeta-bot schema``: what events look like, for programs."""
+"""``meeta-bot schema``: the JSON Schema of events, for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``meeta-bot verify``: proves or refutes that what is stored is complete and unaltered."""
+"""``meeta-bot verify``: proof or refutation that what is stored is complete and unaltered."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Iterator
+from contextlib import aclosing
 from typing import Annotated
 from uuid import UUID
 
 import msgspec
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from meeta_bot import logs
 from meeta_bot.capture.spool.directory import spool_root
 from meeta_bot.capture.spool.status import read_statuses
-from meeta_bot.cli import console, reading_command
+from meeta_bot.cli import console
+from meeta_bot.cli.reader import find_meeting
 from meeta_bot.database import migrations
 from meeta_bot.database.access import DatabaseAccess
 from meeta_bot.errors import OutputError, SpoolError, UsageError
@@ -27,17 +27,25 @@ from meeta_bot.reading import queries
 from meeta_bot.reading.queries import LATEST, Reader
 from meeta_bot.settings import Settings, load
 from meeta_bot.text import safe_name
-from meeta_bot.verify import Check, Spooled, Verdict, knows, stored_captures, stray_meetings, verdicts
+from meeta_bot.verify import (
+    AwaitingDelivery,
+    CheckResult,
+    Verdict,
+    is_known,
+    stored_captures,
+    stray_meetings,
+    verdicts,
+)
 
 EXIT_REFUTED = 1
 MOST_PROCESSES = 8  # that are started unasked; each has a connection, and a server has a hundred
 _CAPTURE_VERSION = 7  # ids of captures are UUIDv7, those of meetings UUIDv5
 _DIGEST = re.compile("[0-9a-f]{64}")
-_READ_ALL = "read all of them, or let it write to a file: whether something is refuted is not known yet"
+_READ_ALL = "read all of them, or redirect them to a file: whether something is refuted is not known yet"
 
 
 class _Scope(msgspec.Struct, frozen=True):
-    """What is to be verified, and about how many events that are."""
+    """The captures to verify, and about how many events they have."""
 
     capture_ids: list[str]
     events: int
@@ -52,7 +60,7 @@ class _Options(msgspec.Struct, frozen=True):
 
 
 class _Tally(msgspec.Struct):
-    """What came out of it all."""
+    """The tally of all verdicts."""
 
     verdicts: int = 0
     refuted: int = 0
@@ -90,19 +98,19 @@ def verify(
     recorder's heartbeats and in its end say of every message what became of it,
     and agree with what is stored; captures, meetings, visits and gaps are what
     the events give; silences, and whatever else the recorder says that it lost,
-    are told as gaps; beginning and end are in place.
+    are recorded as gaps; beginning and end are in place.
 
-    What waits in a spool of this machine is not missing: how many events do is
-    said.
+    Events that wait in a spool of this machine are not missing: their number is
+    reported.
 
     A payload that was erased together with its salt leaves its commitment, so
-    the chain still holds; how many are erased is said. What PostgreSQL refused
-    is checked in quarantine.
+    the chain still holds; the number of erased ones is reported. Events that
+    PostgreSQL refused are checked in quarantine.
 
     What this can't show: that somebody who may write the database made all of
-    a capture anew, chain included, or removed it whole. Keep elsewhere the
-    head that is printed when a recording ends, and give it as --expect: then
-    it shows both. Of a capture that goes on, any digest that it has had will
+    a capture anew, chain included, or removed it whole. Keep the head that is
+    printed when a recording ends somewhere else, and give it as --expect: then
+    it shows both. For a capture that goes on, any digest that it has had will
     do.
 
     Examples:
@@ -124,62 +132,67 @@ def verify(
         tally = asyncio.run(_run(settings, options))
     except (BrokenPipeError, SystemExit):  # the latter is rich's
         console.silence_stdout()
-        raise OutputError("Whoever read the verdicts has gone before the last one", hint=_READ_ALL) from None
+        raise OutputError("The reader of the verdicts has gone before the last one", hint=_READ_ALL) from None
     if tally.refuted:
         sys.exit(EXIT_REFUTED)
 
 
 def _digest(text: str | None) -> bytes | None:
-    """The 32 bytes of a digest.
+    """Return the 32 bytes of a digest.
 
-    :raises UsageError: it is none.
+    :raises UsageError: `text` is not a digest.
     """
     if text is None:
         return None
     if not _DIGEST.fullmatch(text.strip().lower()):
-        raise UsageError("--expect takes a whole digest: 64 hexadecimal digits", hint="`export` prints those of heads")
+        raise UsageError("--expect takes a whole digest: 64 hexadecimal digits", hint="`export` prints head digests")
     return bytes.fromhex(text.strip())
 
 
 async def _run(settings: Settings, options: _Options) -> _Tally:
-    async with DatabaseAccess(settings) as database:
-        if database.is_embedded:  # nobody else looks after its schema
-            await migrations.upgrade(database.url, settings)
-        scope = await _scope(database.url, settings, options)
+    async with DatabaseAccess(settings) as access:
+        if access.is_embedded:  # nobody else maintains its schema
+            await migrations.upgrade(access.url, settings)
+        scope = await _scope(access.url, settings, options)
         tally = _Tally()
-        processes = 1
-        if scope.events >= settings.verify_parallel_events:
-            processes = settings.verify_processes or min(MOST_PROCESSES, max(1, (os.cpu_count() or 1) // 2))
-        with _progress(scope.events, settings.verify_chunk_events) as advance:
+        takes_long = scope.events >= settings.verify_chunk_events
+        with console.progress_bar("verifying", scope.events, shown=takes_long) as advance:
             found = verdicts(
-                database.url,
+                access.url,
                 settings,
                 scope.capture_ids,
-                processes=processes,
+                processes=_processes(settings, scope.events),
                 expect=options.expect,
-                spooled=_spooled(settings),
+                awaiting=_awaiting(settings),
                 advance=advance,
             )
             async with aclosing(found):
                 async for verdict in found:
-                    _tell(verdict, tally, as_json=options.as_json)
+                    _print_verdict(verdict, tally, as_json=options.as_json)
         if options.which is None:
-            for verdict in await stray_meetings(database.url, settings):
-                _tell(verdict, tally, as_json=options.as_json)
+            for verdict in await stray_meetings(access.url, settings):
+                _print_verdict(verdict, tally, as_json=options.as_json)
     if not options.as_json:
         console.out().print(_summary(tally), soft_wrap=True)
     return tally
 
 
-def _spooled(settings: Settings) -> dict[str, Spooled]:
-    """What lies in the spools of this machine; nothing where there are none, or they can't be looked into."""
+def _processes(settings: Settings, events: int) -> int:
+    """Return the number of processes that verify so many events."""
+    if events < settings.verify_parallel_events:
+        return 1
+    return settings.verify_processes or min(MOST_PROCESSES, max(1, (os.cpu_count() or 1) // 2))
+
+
+def _awaiting(settings: Settings) -> dict[str, AwaitingDelivery]:
+    """Return the captures in the spools of this machine, by id; none where the spools can't be read."""
     try:
         spools = read_statuses(spool_root(settings))
     except SpoolError:
         return {}
     captures = [capture for spool in spools for capture in spool.captures]
     return {
-        capture.capture_id: Spooled(capture.last_seq, capture.waiting)
+        capture.capture_id: AwaitingDelivery(capture.last_seq, capture.waiting)
         for capture in captures
         if capture.last_seq is not None
     }
@@ -193,22 +206,24 @@ async def _scope(url: str, settings: Settings, options: _Options) -> _Scope:
             capture_ids = await _captures(reader, url, settings, options.which)
         if options.expect is not None and len(capture_ids) != 1:
             named = ", ".join(capture_ids)
-            raise UsageError(f"--expect is the head of one capture; these are {len(capture_ids)}", hint=f"name {named}")
-        wanted = None if options.which is None else capture_ids  # in quarantine may be ids that are no UUIDs
-        known = {head.capture_id: head.event_count for head in await reader.heads(wanted)}
+            raise UsageError(
+                f"--expect is the head of one capture; {len(capture_ids)} are named", hint=f"name one of {named}"
+            )
+        wanted = None if options.which is None else capture_ids  # ids in quarantine may not be UUIDs
+        known = {one.capture_id: one.event_count for one in await reader.progress(wanted)}
         return _Scope(capture_ids, sum(known.get(capture_id, 0) for capture_id in capture_ids))
 
 
 async def _captures(reader: Reader, url: str, settings: Settings, which: str) -> list[str]:
-    """The captures that `which` names: one of its own, or all of a meeting.
+    """List the ids of the captures that `which` names: one capture, or all of a meeting.
 
-    :raises NotFound: there is none.
+    :raises NotFound: it names none.
     """
     whole = _uuid(which)
-    # A whole id of a capture was once given to somebody: if nothing is stored of it, that is what is to be said.
-    if whole is not None and (whole.version == _CAPTURE_VERSION or await knows(url, settings, whole)):
+    # A whole id of a capture was once given to somebody: if nothing is stored of it, that is to be reported.
+    if whole is not None and (whole.version == _CAPTURE_VERSION or await is_known(url, settings, whole)):
         return [str(whole)]
-    found = await reading_command.find_meeting(reader, which)
+    found = await find_meeting(reader, which)
     prefix = which.replace("-", "").lower()
     named = [one for one in found.capture_ids if one.replace("-", "").startswith(prefix)]
     is_of_meeting = found.meeting_id is not None and found.meeting_id.replace("-", "").startswith(prefix)
@@ -222,22 +237,10 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-@contextmanager
-def _progress(total: int, least: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error if that is a terminal, and it takes long enough to look at one."""
-    if not sys.stderr.isatty() or total < least:
-        yield lambda _: None
-        return
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console.talk(), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda count: bar.advance(task, count)
-
-
 # --- output -------------------------------------------------------------------------------------------------------
 
 
-def _tell(verdict: Verdict, tally: _Tally, *, as_json: bool) -> None:
+def _print_verdict(verdict: Verdict, tally: _Tally, *, as_json: bool) -> None:
     tally.verdicts += 1
     tally.events += verdict.events
     tally.refuted += not verdict.verified
@@ -263,7 +266,7 @@ def _lines(verdict: Verdict) -> Iterator[Text]:
 
 
 def _facts(verdict: Verdict) -> Iterator[str]:
-    """What it is, and how much of it there is."""
+    """Yield the facts of a capture: its id and room, and the numbers of its events."""
     yield f"{(verdict.capture_id or f'meeting {verdict.meeting_id}')[:36]}"
     yield safe_name(verdict.room) or "?"
     yield f"{verdict.events} events"
@@ -284,9 +287,9 @@ def _result(verdict: Verdict) -> str:
     return f"refuted: {', '.join(bad)}"
 
 
-def _problem(check: Check) -> str:
-    place = "" if check.seq is None else f"seq {check.seq}: "
-    return safe_name(f"{place}{check.problem}", 1000)
+def _problem(check: CheckResult) -> str:
+    position = "" if check.seq is None else f"seq {check.seq}: "
+    return safe_name(f"{position}{check.problem}", 1000)
 
 
 def _summary(tally: _Tally) -> Text:

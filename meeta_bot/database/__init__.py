@@ -1,6 +1,6 @@
 """PostgreSQL: connections, the schema, the statements of ``sql/``, and the server that comes with the program.
 
-What everybody who talks to a database needs of :mod:`.connection` is offered here.
+The parts of :mod:`.connection` that everybody who talks to PostgreSQL needs are offered here.
 """
 
 from meeta_bot.database.connection import (

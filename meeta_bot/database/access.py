@@ -1,4 +1,4 @@
-"""Which PostgreSQL a command works with: the one that was named, or the embedded one for as long as it is needed."""
+"""A command's way to PostgreSQL: the one that was named, or the embedded one for as long as it is needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from meeta_bot.settings import Settings
 
 
 class DatabaseAccess:
-    """Gives ``url`` while the block lasts; ``eager`` starts an embedded server on entering it, else ``open`` does."""
+    """A PostgreSQL that answers at ``url`` while the block lasts.
+
+    ``eager`` starts an embedded server on entering the block, else ``open`` does.
+    """
 
     def __init__(self, settings: Settings, *, eager: bool = True) -> None:
         self._settings = settings
@@ -33,7 +36,7 @@ class DatabaseAccess:
         await self._stack.aclose()
 
     async def open(self) -> None:
-        """Have the embedded server run; again if it went away.
+        """Start the embedded server; again if it went away.
 
         :raises EmbeddedDatabaseError: it does not start.
         """

@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL and what their errors mean, the same for those who write, read and migrate.
+"""Connections to PostgreSQL and the meaning of their errors, the same for those who write, read and migrate.
 
-Whatever goes wrong while connecting comes out as one tree of errors with one line and a hint, and never shows a
-password. A connection has bounded waits, no JIT (it costs more than it saves on short statements) and UTC.
+Every failure to connect is raised as one tree of errors with one line and a hint, and never shows a password. A
+connection has bounded waits, no JIT (it costs more than it saves on short statements) and UTC.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TROUBLE: tuple[type[Exception], ...] = (
     asyncio.TimeoutError,
     asyncio.IncompleteReadError,
 )
-ServerError = asyncpg.PostgresError  # what a server that is there says
+ServerError = asyncpg.PostgresError  # an error that a reachable server reports
 UPGRADE_HINT = "run `meeta-bot db upgrade`"
 NEWER_HINT = "install a newer meeta-bot"
 # Migrations from before there was a release. One took the place of all, and can't be applied where they were.
@@ -44,18 +44,18 @@ _HINTS = {
     "3D000": "create the database, or name another",
     "3F000": UPGRADE_HINT,
     "42501": "let the schema's owner grant this user what it needs, or use another user",
-    "42704": "take what PostgreSQL doesn't know out of the database URL",
+    "42704": "remove the parameter that PostgreSQL doesn't know from the database URL",
     "53100": "free space on the database server",
     "53300": "end other connections, or allow more: max_connections, or the role's CONNECTION LIMIT",
     "55P03": "somebody holds a lock: wait, or look for the session in pg_stat_activity",
-    "57014": "it took too long: look what keeps the server busy, or raise MEETA_DATABASE_STATEMENT_TIMEOUT",
+    "57014": "it took too long: find out what keeps the server busy, or raise MEETA_DATABASE_STATEMENT_TIMEOUT",
     "57P": "wait until the server has started, or name one that takes connections",
 }
 _FAULTS_OF_A_ROW = ("22", "23", "54")  # SQLSTATE: data exception, constraint violation, program limit exceeded
 _GONE = ("08", "57P")  # classes of SQLSTATE with which a server takes its leave
 _LARGEST_PORT = 65535
 _NAMED = 3  # functions and views in a message
-DEFAULT_PLACE = "the default host"
+DEFAULT_SERVER = "the default host"
 # Optional conditions of a query fold away only in a plan that is made for the values given.
 _READ_ONLY = {"default_transaction_read_only": "on", "plan_cache_mode": "force_custom_plan"}
 _GRACE = 5.0  # seconds that a server's own statement timeout gets before we give up on the server
@@ -69,12 +69,12 @@ async def connect(
     statement_timeout: float | None = None,
     read_only: bool = False,
 ) -> Connection:
-    """A connection for `purpose`, which shows in pg_stat_activity.
+    """Open a connection for `purpose`, which shows in pg_stat_activity.
 
     `statement_timeout` (seconds, 0 is none) replaces that of the settings.
 
-    :raises DatabaseUnreachable: nothing answers, or it won't let us in; the hint says what to look at.
-    :raises DatabaseError: `url` is no address of a PostgreSQL.
+    :raises DatabaseUnreachable: nothing answers, or it won't let us in; the hint says what to check.
+    :raises DatabaseError: `url` is not the address of a PostgreSQL database.
     """
     timeout = settings.database_statement_timeout if statement_timeout is None else statement_timeout
     lock_timeout = timeout or settings.database_statement_timeout
@@ -97,8 +97,8 @@ async def connect(
     except ssl.SSLError as error:  # a ValueError as well, when the certificate is not trusted
         raise _unreachable(url, error) from None
     except (asyncpg.ClientConfigurationError, ValueError):
-        # What was wrong with it may be a password in the wrong place, so it is not repeated.
-        raise DatabaseError("The database URL is no address of a PostgreSQL", hint=URL_HINT) from None
+        # What was wrong with it may be a password in the wrong server, so it is not repeated.
+        raise DatabaseError("The database URL is not the address of a PostgreSQL database", hint=URL_HINT) from None
     except TROUBLE as error:
         raise _unreachable(url, error) from None
 
@@ -111,10 +111,10 @@ class Differences(NamedTuple):
 
 
 async def schema_version(connection: Connection) -> int | None:
-    """The number of the newest migration that was applied; None when there is no schema.
+    """Return the number of the newest migration that was applied; None without a schema.
 
     :raises DatabaseNotMigrated: the schema is from before the first release.
-    :raises DatabaseError: this user may not look, or the server went away.
+    :raises DatabaseError: this user may not read it, or the server went away.
     """
     try:
         row = await connection.fetchrow(sqlfiles.statement("schema/version"), _BEFORE_FIRST)
@@ -158,11 +158,11 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 async def require_schema(connection: Connection) -> None:
-    """Make sure that the schema is the one this program knows.
+    """Check that the schema is the one this program knows.
 
     :raises DatabaseNotMigrated: it is missing or older, or a function or view of it is.
     :raises DatabaseNewer: it is newer, or a function or view of it is.
-    :raises DatabaseError: this user may not look, or the server went away.
+    :raises DatabaseError: this user may not read it, or the server went away.
     """
     version = await schema_version(connection)
     known = sqlfiles.migrations()[-1][0]
@@ -183,12 +183,12 @@ async def require_schema(connection: Connection) -> None:
 
 
 def newer(version: int, known: int) -> DatabaseNewer:
-    """The error for a schema that this program doesn't know yet."""
+    """Return the error for a schema that this program doesn't know yet."""
     return DatabaseNewer(f"The schema is at migration {version}, this program knows only {known}", hint=NEWER_HINT)
 
 
 def refuse_newer(found: Differences) -> None:
-    """Make sure that no function or view is of a newer program.
+    """Check that no function or view is of a newer program.
 
     :raises DatabaseNewer: one is.
     """
@@ -203,7 +203,7 @@ def some(names: list[str]) -> str:
 
 
 def trouble(error: Exception) -> DatabaseError:
-    """The error for a statement that went wrong: refused by a server that is there, or by none."""
+    """Return the error for a statement that failed: refused by the server, or never answered."""
     state = str(getattr(error, "sqlstate", None) or "")
     if isinstance(error, asyncpg.PostgresError) and not state.startswith(_GONE):
         return DatabaseError(f"PostgreSQL refused: {explain(error)}", hint=hint(error))
@@ -219,7 +219,7 @@ def is_fault_of_a_row(error: BaseException) -> bool:
 
 
 def hint(error: BaseException) -> str:
-    """What to do about an error of PostgreSQL."""
+    """Return the advice on an error of PostgreSQL."""
     state = str(getattr(error, "sqlstate", None) or "")
     if "startup parameter" in str(error):
         return "connect to PostgreSQL itself: a pool in between, such as PgBouncer, refuses settings of sessions"
@@ -227,72 +227,72 @@ def hint(error: BaseException) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """One line that says what happened, without secrets, the values of rows, and what could control a terminal."""
+    """Describe an error in one line, without secrets, values of rows, and what could control a terminal."""
     if isinstance(error, asyncio.TimeoutError) and not str(error):
         return "no answer in time"
     if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError) and error.__cause__ is not None:
         error = error.__cause__  # asyncpg could not encode an argument, and its own words quote it
     # The message alone: DETAIL may quote the row.
-    said = str(getattr(error, "message", None) or error)
-    text = " ".join("".join(char if char.isprintable() else " " for char in said).split()) or type(error).__name__
+    message = str(getattr(error, "message", None) or error)
+    text = " ".join("".join(char if char.isprintable() else " " for char in message).split()) or type(error).__name__
     state = getattr(error, "sqlstate", None)
     return logs.redact_text(f"{text} ({state})" if state else text)
 
 
 def _refuse_impossible_ports(url: str) -> None:
-    """asyncpg would say that there is no such host.
+    """Refuse ports that can't exist: asyncpg would report an unknown host.
 
-    :raises ValueError: one of the ports of `url` is none.
+    :raises ValueError: one of the ports of `url` is not a port.
     """
     if any(int(port) > _LARGEST_PORT for port in re.findall(r":(\d+)(?=,|$)", urlsplit(url).netloc)):
         raise ValueError("port out of range")
 
 
 def _unreachable(url: str, error: Exception) -> DatabaseUnreachable:
-    place = _place(url)
+    server = _server_address(url)
     # The one error of that kind that no server sends: asyncpg's own word for a connection that broke.
-    said = isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.ConnectionDoesNotExistError)
-    what, to_do = _refusal(place, error) if said else _diagnosis(place, error)
+    refused = isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.ConnectionDoesNotExistError)
+    what, to_do = _refusal(server, error) if refused else _diagnosis(server, error)
     return DatabaseUnreachable(what, hint=to_do)
 
 
-def _refusal(place: str, error: Exception) -> tuple[str, str]:
-    """What a server at `place` says to somebody who wants to connect, and what to do."""
+def _refusal(server: str, error: Exception) -> tuple[str, str]:
+    """Describe the refusal of a connection by the PostgreSQL at `server`, and what to do."""
     if isinstance(error, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError):
-        return f"PostgreSQL at {place} does not let us in: {explain(error)}", hint(error)
-    return f"PostgreSQL at {place} says: {explain(error)}", hint(error)
+        return f"PostgreSQL at {server} does not let us in: {explain(error)}", hint(error)
+    return f"PostgreSQL at {server} says: {explain(error)}", hint(error)
 
 
-def _diagnosis(place: str, error: Exception) -> tuple[str, str]:
-    """What is wrong and what to do, for an error on the way to `place`."""
+def _diagnosis(server: str, error: Exception) -> tuple[str, str]:
+    """Describe an error on the way to `server`, and what to do."""
     match error:
         case socket.gaierror():
-            diagnosis = f"There is no host for {place}: {error.strerror}", f"check the host's name; {URL_HINT}"
-        case FileNotFoundError() if not place.startswith(("/", DEFAULT_PLACE)):
-            diagnosis = f"The address of {place} names a file that is missing", "check sslrootcert, sslcert and sslkey"
+            diagnosis = f"Host not found for {server}: {error.strerror}", f"check the host's name; {URL_HINT}"
+        case FileNotFoundError() if not server.startswith(("/", DEFAULT_SERVER)):
+            diagnosis = f"The address of {server} names a file that is missing", "check sslrootcert, sslcert and sslkey"
         case ConnectionRefusedError() | FileNotFoundError():
-            diagnosis = f"Nothing listens at {place}", "is PostgreSQL running, and is the port right?"
+            diagnosis = f"Nothing listens at {server}", "is PostgreSQL running, and is the port right?"
         case asyncio.TimeoutError():
-            diagnosis = f"No answer from {place} in time", "check host, port and firewall: is it a PostgreSQL?"
+            diagnosis = f"No answer from {server} in time", "check host, port and firewall: is it PostgreSQL?"
         case ssl.SSLError():
-            diagnosis = f"{place} is not trusted: {explain(error)}", "check sslmode, sslrootcert and the host's name"
+            diagnosis = f"{server} is not trusted: {explain(error)}", "check sslmode, sslrootcert and the host's name"
         case ConnectionError() if "SSL" in str(error):
-            diagnosis = f"What answers at {place} refuses TLS", "is it a PostgreSQL? If it has no TLS: sslmode=disable"
+            diagnosis = f"The server at {server} refuses TLS", "is it PostgreSQL? If it has no TLS: sslmode=disable"
         case ConnectionError() | asyncpg.ConnectionDoesNotExistError():
-            diagnosis = f"What answers at {place} hangs up at once", "is it a PostgreSQL? Check host and port"
+            diagnosis = f"The server at {server} hangs up at once", "is it PostgreSQL? Check host and port"
         case OSError():
-            diagnosis = f"Can't reach {place}: {explain(error)}", "check host, port and network"
+            diagnosis = f"Can't reach {server}: {explain(error)}", "check host, port and network"
         case _:
-            diagnosis = f"What answers at {place} is no PostgreSQL: {explain(error)}", "check host and port"
+            diagnosis = f"The server at {server} is not PostgreSQL: {explain(error)}", "check host and port"
     return diagnosis
 
 
-def _place(url: str) -> str:
-    """Host, port and database of `url` for a message; nothing secret."""
+def _server_address(url: str) -> str:
+    """Return host, port and database of `url` for a message; nothing secret."""
     try:
         parts = urlsplit(url)
         options = parse_qs(parts.query)
-        host = options.get("host", [parts.hostname or DEFAULT_PLACE])[0]
+        host = options.get("host", [parts.hostname or DEFAULT_SERVER])[0]
         port = options.get("port", [str(parts.port or "")])[0]
     except ValueError:
         return "the given address"

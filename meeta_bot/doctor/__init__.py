@@ -1,19 +1,17 @@
-"""`meeta-bot doctor`: would a recording work here, and what will it be able to see?
+"""`meeta-bot doctor`: the checks whether a recording would work here, and what it would be able to see.
 
-`checks` says what a check is and makes them; here is the list of them; each other module looks at one thing.
+`checks` defines and makes them; this module lists them; each other module inspects one thing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from meeta_bot.doctor import browser, capabilities, database, deployment, machine, spools
-from meeta_bot.doctor.checks import NOT_CHECKED, Check, Examination, Finding, Result, Status, examine
+from meeta_bot.doctor.checks import NOT_CHECKED, Check, Examination, Finding, Inspection, Level, Result, examine
 from meeta_bot.errors import BrowserError, CaptureFailed, DatabaseError, InvalidRoomUrl, SpoolError, UsageError
 
-__all__ = ["DEPLOYMENT", "HERE", "NOT_CHECKED", "Check", "Examination", "Finding", "Result", "Status", "examine"]
+__all__ = ["DEPLOYMENT", "HERE", "NOT_CHECKED", "Check", "Examination", "Finding", "Level", "Result", "examine"]
 
-MACHINE, DATABASE, ROOM, SHOWS = "this machine", "database", "deployment", "what can be seen"
+MACHINE, DATABASE, ROOM, CAPABILITIES = "this machine", "database", "deployment", "what can be seen"
 
 HERE = (
     Check("program", MACHINE, machine.program, 1),
@@ -32,11 +30,11 @@ HERE = (
     Check("quarantine", DATABASE, database.quarantine, DatabaseError.exit_code, ("schema",), database.query_deadline),
     Check("server clock", DATABASE, database.clock, DatabaseError.exit_code, ("PostgreSQL",), database.query_deadline),
 )
-"""What every recording needs, in the order in which it is told."""
+"""The needs of every recording, in the order in which they are reported."""
 
 
-def _shown(name: str, look: Callable[[Examination], Awaitable[Finding]], needs: str) -> Check:
-    return Check(name, SHOWS, look, CaptureFailed.exit_code, (needs,))
+def _capability(name: str, inspect: Inspection, needs: str) -> Check:
+    return Check(name, CAPABILITIES, inspect, CaptureFailed.exit_code, (needs,))
 
 
 DEPLOYMENT = (
@@ -53,16 +51,16 @@ DEPLOYMENT = (
         ("configuration",),
         deployment.connection_deadline,
     ),
-    _shown("access", capabilities.access, "configuration"),
-    _shown("sources", capabilities.sources, "configuration"),
-    _shown("bridge channel", capabilities.bridge_channel, "configuration"),
-    _shown("peer to peer", capabilities.peer_to_peer, "configuration"),
-    _shown("ping", capabilities.ping, "configuration"),
-    _shown("transcription", capabilities.transcription, "configuration"),
-    _shown("recording", capabilities.recording, "configuration"),
-    _shown("visitors", capabilities.visitors, "configuration"),
-    _shown("lobby", capabilities.lobby, "login"),
-    _shown("breakout rooms", capabilities.breakout_rooms, "login"),
-    _shown("moderation", capabilities.moderation, "login"),
+    _capability("access", capabilities.access, "configuration"),
+    _capability("sources", capabilities.sources, "configuration"),
+    _capability("bridge channel", capabilities.bridge_channel, "configuration"),
+    _capability("peer to peer", capabilities.peer_to_peer, "configuration"),
+    _capability("ping", capabilities.ping, "configuration"),
+    _capability("transcription", capabilities.transcription, "configuration"),
+    _capability("recording", capabilities.recording, "configuration"),
+    _capability("visitors", capabilities.visitors, "configuration"),
+    _capability("lobby", capabilities.lobby, "login"),
+    _capability("breakout rooms", capabilities.breakout_rooms, "login"),
+    _capability("moderation", capabilities.moderation, "login"),
 )
-"""What recording one room needs, and what its deployment says of itself."""
+"""The needs of recording one room, and what its deployment says of itself."""

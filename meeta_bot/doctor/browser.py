@@ -1,4 +1,4 @@
-"""Chromium: is it there, does it start, is it in its sandbox?"""
+"""Checks of Chromium: found, started, in its sandbox."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from meeta_bot.settings import Settings
 
 
 def deadline(settings: Settings) -> float:
-    """Seconds for starting it, and for closing it if that fails."""
+    """Return the seconds for starting Chromium, and for closing it if that fails."""
     return settings.browser_start_timeout + 2 * settings.browser_stop_timeout + settings.page_call_timeout
 
 
 async def starts(examination: Examination) -> Finding:
-    """Find it and start it; it runs until all checks are made."""
+    """Find Chromium and start it; it runs until all checks are made."""
     chromium = Chromium(examination.settings)
     await chromium.start()
     examination.exits.push_async_callback(chromium.stop)
@@ -28,7 +28,7 @@ async def starts(examination: Examination) -> Finding:
 
 
 async def sandbox(_: Examination) -> Finding:
-    """Are its pages kept from the rest of the machine?"""
+    """Check whether Chromium keeps its pages from the rest of the machine."""
     if os.geteuid() == 0:
-        return warning("off: Chromium has none when root starts it", "run meeta-bot as an ordinary user")
+        return warning("off: Chromium has no sandbox when root starts it", "run meeta-bot as an ordinary user")
     return ok("on")

@@ -1,5 +1,5 @@
-"""What a deployment says of itself, by the keys of its configuration, its library, and the services that its server
-announces to those who are logged in. Nothing is promised: what really happens is seen in a meeting only.
+"""Capabilities of a deployment, by the keys of its configuration, its library, and the services that its server
+announces to those who are logged in. Nothing is promised: only a meeting shows what really happens.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _VISITORS_EVENT = "conference.visitorsSupported"
 
 
 async def access(examination: Examination) -> Finding:
-    """Do people need accounts or tokens?"""
+    """Check whether people need accounts or tokens."""
     config = examination.seen.config
     parts = []
     if config["tokenAuthUrl"]:
-        parts.append("tokens are had by logging in (tokenAuthUrl)")
+        parts.append("tokens are issued by a login service (tokenAuthUrl)")
     if config["hosts.anonymousdomain"]:
-        parts.append("guests and accounts are told apart (hosts.anonymousdomain); rooms may wait for an account")
+        parts.append("guests are distinguished from accounts (hosts.anonymousdomain); rooms may wait for an account")
     return note("; ".join(parts) or "no sign of accounts or tokens (tokenAuthUrl, hosts.anonymousdomain)")
 
 
 async def sources(examination: Examination) -> Finding:
-    """How microphones, cameras and screens are announced."""
+    """Check the way in which microphones, cameras and screens are announced."""
     seen = examination.seen
     if _SOURCES_EVENT in seen.conference_events:
         return note(f"each source by its name in SourceInfo (the library has {_SOURCES_EVENT})")
@@ -57,7 +57,7 @@ async def sources(examination: Examination) -> Finding:
 
 
 async def bridge_channel(examination: Examination) -> Finding:
-    """The way of dominant speaker and statistics."""
+    """Check the channel of dominant speaker and statistics."""
     config = examination.seen.config
     prefer, older = config["bridgeChannel.preferSctp"], config["openBridgeChannel"]
     if prefer is True:
@@ -65,12 +65,12 @@ async def bridge_channel(examination: Examination) -> Finding:
     if prefer is False:
         return note("websocket (bridgeChannel.preferSctp is false)")
     if older is not None:
-        return note(f"openBridgeChannel is {_told(older)}")
+        return note(f"openBridgeChannel is {_on_or_off(older)}")
     return note("not set (bridgeChannel.preferSctp); library and bridge decide")
 
 
 async def peer_to_peer(examination: Examination) -> Finding:
-    """What becomes of calls of two."""
+    """Check the fate of calls of two."""
     enabled = examination.seen.config["p2p.enabled"]
     if enabled is False:
         return note("off (p2p.enabled)")
@@ -79,44 +79,44 @@ async def peer_to_peer(examination: Examination) -> Finding:
 
 
 async def ping(examination: Examination) -> Finding:
-    """Do clients measure the way to each other?"""
+    """Check whether clients measure the way to each other."""
     return note(_switch(examination.seen, "e2eping.enabled"))
 
 
 async def transcription(examination: Examination) -> Finding:
-    """Can meetings be transcribed?"""
+    """Check whether meetings can be transcribed."""
     return _service(examination.seen, _switch(examination.seen, "transcription.enabled", "transcribingEnabled"))
 
 
 async def recording(examination: Examination) -> Finding:
-    """Can meetings be recorded or streamed by the deployment?"""
+    """Check whether the deployment can record or stream meetings."""
     files = _switch(examination.seen, "recordingService.enabled", "fileRecordingsEnabled")
     stream = _switch(examination.seen, "liveStreaming.enabled", "liveStreamingEnabled")
     return _service(examination.seen, f"{files}; streaming {stream}")
 
 
 async def visitors(examination: Examination) -> Finding:
-    """Can there be people who only watch?"""
+    """Check whether people can come as visitors, who only watch."""
     if examination.seen.config["visitors.queueService"]:
-        return note("there is a queue for them (visitors.queueService)")
+        return note("there is a queue for visitors (visitors.queueService)")
     if _VISITORS_EVENT in examination.seen.conference_events:
-        return note(f"told in a room only ({_VISITORS_EVENT})")
-    return note(f"this library knows none (no {_VISITORS_EVENT})")
+        return note(f"announced inside a room only ({_VISITORS_EVENT})")
+    return note(f"unknown to this library (no {_VISITORS_EVENT})")
 
 
 async def lobby(examination: Examination) -> Finding:
-    """Is there a lobby?"""
-    return _announced(examination, "lobbyrooms", "who waits in it is told to moderators only")
+    """Check whether the server has lobbies."""
+    return _announced(examination, "lobbyrooms", "only moderators learn who waits in it")
 
 
 async def breakout_rooms(examination: Examination) -> Finding:
-    """Are there breakout rooms?"""
+    """Check whether the server has breakout rooms."""
     return _announced(examination, "breakout_rooms", None)
 
 
 async def moderation(examination: Examination) -> Finding:
-    """Can moderators forbid to unmute?"""
-    return _announced(examination, "av_moderation", "who was allowed to unmute is told to moderators only")
+    """Check whether moderators can forbid people to unmute."""
+    return _announced(examination, "av_moderation", "only moderators learn who was allowed to unmute")
 
 
 def _announced(examination: Examination, service: str, restriction: str | None) -> Finding:
@@ -129,27 +129,27 @@ def _announced(examination: Examination, service: str, restriction: str | None) 
 
 
 def _service(seen: PageContents, found: str) -> Finding:
-    """A service that takes part in the room under a domain of its own."""
+    """Return the finding on a service that takes part in the room under a domain of its own."""
     if "on (" in found and not seen.config["hiddenDomain"]:
         return warning(f"{found}; {_UNRECOGNIZED}", "set hiddenDomain in the deployment's config.js")
     return note(found)
 
 
 def _switch(seen: PageContents, *keys: str) -> str:
-    """The first of `keys` that the configuration has, newest first, and how it is set."""
+    """Return the value of the first of `keys`, newest first, that the configuration has."""
     for key in keys:
         value = seen.config[key]
         if value is not None:
-            return f"{_told(value)} ({key})"
+            return f"{_on_or_off(value)} ({key})"
     return f"not set ({keys[0]})"
 
 
-def _told(value: ConfigValue) -> str:
+def _on_or_off(value: ConfigValue) -> str:
     return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
 async def library(examination: Examination) -> Finding:
-    """Which library the deployment serves."""
+    """Check the library that the deployment serves."""
     seen = examination.seen
     version = seen.library_version or "of unknown version"
     return ok(f"lib-jitsi-meet {version}, {len(seen.conference_events)} conference events")

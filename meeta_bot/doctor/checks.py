@@ -1,7 +1,7 @@
-"""What a check is, and how many of them are made: in order, each within its deadline, none twice.
+"""Checks and their order: one after the other, each within its deadline, none twice.
 
-A check is a record with one function. It looks at one thing and returns a `Finding`, or raises an error of the
-tree, which is a finding as well. What later checks need (a connection, a page) it leaves in the `Examination`.
+A check is a record with one function. It inspects one thing and returns a `Finding`, or raises an error of the
+tree, which is a finding as well. A connection or a page that later checks need it leaves in the `Examination`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 NOT_CHECKED = "not checked: "  # how the finding of a check that was not made begins
 
 
-class Status(StrEnum):
-    """How a check went. ``note`` is a fact that is neither good nor bad."""
+class Level(StrEnum):
+    """The level of a finding. ``note`` is a fact that is neither good nor bad."""
 
     OK = "ok"
     NOTE = "note"
@@ -40,39 +40,39 @@ class Status(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a check found, as one line, and what to do about it.
+    """The finding of a check, as one line, and what to do about it.
 
     ``stops`` says why the checks that need this one make no sense; a failure always does.
     """
 
-    status: Status
+    level: Level
     found: str
     hint: str | None = None
     stops: str | None = None
 
 
 def ok(found: str, hint: str | None = None) -> Finding:
-    """All is well."""
-    return Finding(Status.OK, found, hint)
+    """Return the finding that all is well."""
+    return Finding(Level.OK, found, hint)
 
 
 def note(found: str, *, stops: str | None = None) -> Finding:
-    """A fact, which may leave nothing to look at for other checks."""
-    return Finding(Status.NOTE, found, None, stops)
+    """Return a fact, which may leave nothing to inspect for other checks."""
+    return Finding(Level.NOTE, found, None, stops)
 
 
 def warning(found: str, hint: str | None) -> Finding:
-    """Recording works, with something that its operator should know."""
-    return Finding(Status.WARNING, found, hint)
+    """Return the finding that recording works, with something that its operator should know."""
+    return Finding(Level.WARNING, found, hint)
 
 
 def failed(found: str, hint: str | None) -> Finding:
-    """Recording would not work."""
-    return Finding(Status.FAILED, found, hint)
+    """Return the finding that recording would not work."""
+    return Finding(Level.FAILED, found, hint)
 
 
 class Examination:
-    """What is examined, and what the checks have found out so far. Holds what must be closed at the end."""
+    """The subject of all checks, and their results for each other. Holds what must be closed at the end."""
 
     def __init__(self, options: dict[str, Any], config_file: Path | None, room: str | None) -> None:
         self.options = options
@@ -82,7 +82,7 @@ class Examination:
         self._settings: Settings | None = None
         # Each is there once the check that makes it has not failed; those that need it say so by `needs`.
         self.chromium: Chromium
-        self.database: Connection
+        self.connection: Connection
         self.database_url: str
         self.address: RoomAddress
         self.page: ProbePage
@@ -91,7 +91,7 @@ class Examination:
 
     @property
     def settings(self) -> Settings:
-        """The settings; there once "settings" was checked."""
+        """The settings; available once "settings" was checked."""
         if self._settings is None:
             raise LookupError("the settings were not read")
         return self._settings
@@ -101,35 +101,35 @@ class Examination:
         self._settings = value
 
     def deadline(self, check: Check) -> float:
-        """Seconds that a check may take."""
+        """Return the seconds that a check may take."""
         if self._settings is None:
             return float(Settings.model_fields["doctor_timeout"].default)
         return check.deadline(self._settings)
 
 
-Look = Callable[[Examination], Awaitable[Finding]]
+Inspection = Callable[[Examination], Awaitable[Finding]]
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing to look at. ``needs`` names checks without whose success it makes no sense.
+    """One thing to inspect. ``needs`` names checks without whose success it makes no sense.
 
     ``exit_code`` is that of `meeta_bot.errors` for what would fail when recording.
     """
 
     name: str
     group: str
-    look: Look
+    inspect: Inspection
     exit_code: int
     needs: tuple[str, ...] = ()
     deadline: Callable[[Settings], float] = lambda settings: settings.doctor_timeout
 
 
 class Result(msgspec.Struct, frozen=True):
-    """How one check went."""
+    """The result of one check, as it is reported."""
 
     name: str
     group: str
-    status: Status
+    level: Level
     found: str
     hint: str | None
     exit_code: int
@@ -138,28 +138,28 @@ class Result(msgspec.Struct, frozen=True):
 async def examine(
     examination: Examination, checks: Sequence[Check], on_start: Callable[[Check], None] = lambda _check: None
 ) -> AsyncGenerator[Result, None]:
-    """Make `checks` one after the other and close at the end what they opened; `on_start` hears of each before."""
+    """Make `checks` one after the other and close at the end what they opened; `on_start` gets each before."""
     stopped: dict[str, str] = {}  # by name of a check: why those that need it make no sense
     async with examination.exits:
         for check in checks:
             reason = next((stopped[name] for name in check.needs if name in stopped), None)
             if reason is None:
                 on_start(check)
-                finding = await _look(examination, check)
+                finding = await _inspect(examination, check)
             else:
-                finding = Finding(Status.NOT_CHECKED, f"{NOT_CHECKED}{reason}", stops=reason)
+                finding = Finding(Level.NOT_CHECKED, f"{NOT_CHECKED}{reason}", stops=reason)
             if finding.stops is not None:
                 stopped[check.name] = finding.stops
-            elif finding.status is Status.FAILED:
+            elif finding.level is Level.FAILED:
                 stopped[check.name] = f"{check.name} failed"
             yield _result(check, finding)
 
 
-async def _look(examination: Examination, check: Check) -> Finding:
+async def _inspect(examination: Examination, check: Check) -> Finding:
     seconds = examination.deadline(check)
     try:
         async with asyncio.timeout(seconds):
-            return await check.look(examination)
+            return await check.inspect(examination)
     except TimeoutError:
         return failed(f"no answer within {seconds:g} s", "a disk, a network or another program hangs")
     except MeetaError as error:
@@ -171,4 +171,4 @@ async def _look(examination: Examination, check: Check) -> Finding:
 
 def _result(check: Check, finding: Finding) -> Result:
     hint = None if finding.hint is None else redact_text(finding.hint)
-    return Result(check.name, check.group, finding.status, redact_text(finding.found), hint, check.exit_code)
+    return Result(check.name, check.group, finding.level, redact_text(finding.found), hint, check.exit_code)

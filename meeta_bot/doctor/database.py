@@ -1,6 +1,6 @@
-"""The database: reached, fitting, writable, ahead of time. Nothing is changed in it.
+"""Checks of PostgreSQL: reached, fitting, writable, ahead of time. Nothing is changed in it.
 
-The embedded server is started for the checks, as reading commands start it; where there is none yet, none is made.
+The embedded server is started for the checks, as reading commands start it; where none exists yet, none is made.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from meeta_bot import database
 from meeta_bot.clock import SystemClock
 from meeta_bot.database import embedded, migrations, sqlfiles
-from meeta_bot.database.embedded.cluster import Places, account
+from meeta_bot.database.embedded.cluster import ClusterPaths, account
 from meeta_bot.doctor.checks import Examination, Finding, failed, note, ok, warning
-from meeta_bot.doctor.machine import what_stands
+from meeta_bot.doctor.machine import nearest_existing
 from meeta_bot.settings import Settings
 
 _T = TypeVar("_T")
@@ -25,46 +25,46 @@ CLOCK_WARNING_MS = 1000  # NTP keeps machines within some milliseconds; a second
 
 
 def deadline(settings: Settings) -> float:
-    """Seconds for starting the embedded server and connecting."""
+    """Return the seconds for starting the embedded server and connecting."""
     return settings.embedded_start_timeout + settings.database_connect_timeout
 
 
 def query_deadline(settings: Settings) -> float:
-    """Seconds for a connection and a small query."""
+    """Return the seconds for a connection and a small query."""
     return settings.database_connect_timeout + settings.doctor_timeout
 
 
 async def reachable(examination: Examination) -> Finding:
-    """Which database it is, whether it answers, and its version."""
+    """Connect to the database, and report its address and version."""
     chosen = examination.settings
     if chosen.database_url is None:
-        places = Places.of(chosen)
-        if not (places.data / "PG_VERSION").exists():
-            return _not_yet(places)
+        paths = ClusterPaths.of(chosen)
+        if not (paths.data / "PG_VERSION").exists():
+            return _not_yet(paths)
         ran = await embedded.is_running(chosen)
         url = await examination.exits.enter_async_context(embedded.running(chosen))
-        what = f"the embedded server in {places.home}, {'running' if ran else 'started for this check'}"
+        what = f"the embedded server in {paths.home}, {'running' if ran else 'started for this check'}"
     else:
         url = chosen.database_url.get_secret_value()
         what = None
     connection = await database.connect(url, chosen, purpose="doctor", statement_timeout=chosen.doctor_timeout)
     examination.exits.callback(connection.terminate)
-    examination.database, examination.database_url = connection, url
+    examination.connection, examination.database_url = connection, url
     return await _version(connection, what)
 
 
-def _not_yet(places: Places) -> Finding:
-    """What will become of an embedded server that nobody has needed so far."""
-    owner, stands = account(), what_stands(places.home)
-    closed = [one for one in (stands, *stands.parents) if not one.stat().st_mode & 0o001]
+def _not_yet(paths: ClusterPaths) -> Finding:
+    """Return the finding on an embedded server that nobody has needed so far."""
+    owner, standing = account(), nearest_existing(paths.home)
+    closed = [one for one in (standing, *standing.parents) if not one.stat().st_mode & 0o001]
     if closed and not owner.is_ourselves:
         return failed(
             f"the embedded server would run as user {owner.name}, who can't enter {closed[-1]}",
-            "name another place with MEETA_DATA_DIRECTORY, or allow passing through with chmod o+x",
+            "name another directory with MEETA_DATA_DIRECTORY, or allow passing through with chmod o+x",
         )
     who = "" if owner.is_ourselves else f", run as user {owner.name}"
     return note(
-        f"the embedded server{who}; will be created at first use in {places.home}", stops="there is no database yet"
+        f"the embedded server{who}; will be created at first use in {paths.home}", stops="there is no database yet"
     )
 
 
@@ -80,8 +80,8 @@ async def _version(connection: database.Connection, what: str | None) -> Finding
 
 
 async def schema(examination: Examination) -> Finding:
-    """Is the schema the one that this program knows?"""
-    version = await _guarded(database.schema_version(examination.database))
+    """Check that the schema is the one that this program knows."""
+    version = await _guarded(database.schema_version(examination.connection))
     known = sqlfiles.migrations()[-1][0]
     if version is None:
         return note("none yet; `meeta-bot record` creates it when it starts", stops="there is no schema yet")
@@ -103,8 +103,8 @@ async def schema(examination: Examination) -> Finding:
 
 
 async def rights(examination: Examination) -> Finding:
-    """May this role write, and does the server take writes?"""
-    row = await _fetch(examination.database, "doctor/rights")
+    """Check that this role may write, and that the server takes writes."""
+    row = await _fetch(examination.connection, "doctor/rights")
     role = row["role"]
     obstacle = _obstacle(row)
     if obstacle is not None:
@@ -120,14 +120,14 @@ async def rights(examination: Examination) -> Finding:
 
 
 def _obstacle(row: Any) -> tuple[str, str] | None:
-    """What keeps the role from writing, and what to do."""
+    """Return the obstacle that keeps the role from writing, and what to do about it."""
     role, tables = row["role"], ", ".join(row["not_writable"])
     obstacles = (
         (row["is_standby"], "the server is a standby and takes no writes", "name the primary server"),
         (
             row["is_read_only"],
             f"transactions of {role} are read-only by default",
-            f"ALTER ROLE {role} RESET default_transaction_read_only, or look at the server's setting",
+            f"ALTER ROLE {role} RESET default_transaction_read_only, or change the server's setting",
         ),
         (
             not row["has_schema"] and not row["may_create_schema"],
@@ -145,66 +145,68 @@ def _obstacle(row: Any) -> tuple[str, str] | None:
             f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA meeta TO {role}",
         ),
     )
-    return next(((found, hint) for stands_there, found, hint in obstacles if stands_there), None)
+    return next(((found, hint) for is_there, found, hint in obstacles if is_there), None)
 
 
 async def partitions(examination: Examination) -> Finding:
-    """Do the coming months have their partitions?"""
-    row = await _fetch(examination.database, "doctor/partitions")
+    """Check that the coming months have their partitions."""
+    row = await _fetch(examination.connection, "doctor/partitions")
     months: list[str] = row["months"]
     wanted = examination.settings.partition_months_ahead + 1
     expected = _months(row["this_month"], wanted)
     missing = [month for month in expected if month not in months]
     if not missing:
         return ok(f"{len(months)} months: {months[0]} to {months[-1]}")
-    standing = f"{len(months)} of the {wanted} from {expected[0]} to {expected[-1]}"
+    created = f"{len(months)} of the {wanted} from {expected[0]} to {expected[-1]}"
     return warning(
-        f"{standing}; missing: {', '.join(missing)}",
+        f"{created}; missing: {', '.join(missing)}",
         "`meeta-bot record` creates them when it starts; so does `db upgrade`",
     )
 
 
 def _months(first: str, count: int) -> list[str]:
-    """So many months as ``YYYY-MM``, beginning with `first`."""
+    """List `count` months as ``YYYY-MM``, beginning with `first`."""
     year, month = (int(part) for part in first.split("-"))
     numbers = range(year * 12 + month - 1, year * 12 + month - 1 + count)
     return [f"{number // 12:04}-{number % 12 + 1:02}" for number in numbers]
 
 
 async def clock(examination: Examination) -> Finding:
-    """How far the database's clock is from ours."""
+    """Compare the database server's clock with this machine's."""
     ours = SystemClock()
     before, began = ours.wall_ms(), time.monotonic()
-    theirs: int = await _guarded(examination.database.fetchval(sqlfiles.statement("schema/server_time_ms")))
+    theirs: int = await _guarded(examination.connection.fetchval(sqlfiles.statement("schema/server_time_ms")))
     took_ms = (time.monotonic() - began) * 1000
     off = before + took_ms / 2 - theirs
     uncertain = max(1.0, took_ms / 2)
     found = f"{abs(off):,.0f} ms {'ahead of' if off > 0 else 'behind'} the database's (± {uncertain:.0f} ms)"
     if abs(off) > migrations.CLOCK_TOLERANCE_MS:
-        return failed(f"ours is {found}", "set the clock: the ids of captures carry its time, so `record` refuses")
+        return failed(
+            f"this machine's is {found}", "set the clock: the ids of captures carry its time, so `record` refuses"
+        )
     if abs(off) > CLOCK_WARNING_MS + uncertain:
         return warning(
-            f"ours is {found}",
-            "one of the two is wrong; occurred_at is ours, and queries with now() use the database's",
+            f"this machine's is {found}",
+            "one of the two is wrong; occurred_at is this machine's, and queries with now() use the database's",
         )
-    return ok(f"the same as ours within {abs(off) + uncertain:.0f} ms")
+    return ok(f"the same as this machine's within {abs(off) + uncertain:.0f} ms")
 
 
 async def quarantine(examination: Examination) -> Finding:
-    """Were events refused?"""
-    row = await _fetch(examination.database, "doctor/quarantine")
+    """Check whether events were refused."""
+    row = await _fetch(examination.connection, "doctor/quarantine")
     if row["refused"] or row["conflicts"]:
         return warning(
             f"{row['refused']} events refused by PostgreSQL, {row['conflicts']} in conflict with stored ones",
-            "their bytes and the reason are in meeta.quarantine; look there, and report it",
+            "their bytes and the reason are in meeta.quarantine; report it",
         )
     return ok("empty")
 
 
 async def _fetch(connection: database.Connection, name: str) -> Any:
-    """The one row of a statement of ``sql/queries``.
+    """Return the one row of a query of ``sql/queries``.
 
-    :raises DatabaseError: it can't be had; the line says why.
+    :raises DatabaseError: the query failed; the line says why.
     """
     return await _guarded(connection.fetchrow(sqlfiles.statement(name)))
 

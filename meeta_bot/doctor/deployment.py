@@ -1,4 +1,4 @@
-"""A deployment and the way to it: address, token, page, configuration, login. The room itself is not entered."""
+"""Checks of a deployment and the way to it: address, token, page, configuration, login. The room is not entered."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ _PASSWORD_REQUIRED = "connection.passwordRequired"  # noqa: S105 - an error of l
 
 
 def page_deadline(settings: Settings) -> float:
-    """Seconds for a page."""
+    """Return the seconds for opening and loading a page."""
     return settings.page_load_timeout + 2 * settings.page_call_timeout
 
 
 def connection_deadline(settings: Settings) -> float:
-    """Seconds for logging in, and a call around it."""
+    """Return the seconds for logging in, and a call around it."""
     return settings.join_timeout + settings.page_call_timeout
 
 
 async def address(examination: Examination) -> Finding:
-    """Is it the address of a room?"""
+    """Check that the argument is the address of a room."""
     examination.address = found = room_address.parse(examination.room or "")
-    said = f"room {found.room} at {found.deployment}"
+    description = f"room {found.room} at {found.deployment}"
     parts = urlsplit(found.deployment)
     if parts.scheme == "http" and parts.hostname not in _LOCAL:
-        return warning(f"{said}, not encrypted", "write https:// if the deployment has it")
-    return ok(said)
+        return warning(f"{description}, not encrypted", "write https:// if the deployment has it")
+    return ok(description)
 
 
 async def token(examination: Examination) -> Finding:
-    """Is there a token to log in with, and is its time not over? Its signature is the server's to judge."""
+    """Check the token to log in with, and its expiry. Its signature is the server's to judge."""
     link, settings = examination.address.token, examination.settings
     present = Login(request_for(examination.address, settings)).credentials().token
     examination.address = msgspec.structs.replace(examination.address, token=present)
     if present is None and settings.jwt_file is not None:
-        return failed(f"no token can be read from {settings.jwt_file}", "write one into its first line")
+        return failed(f"no token can be read from {settings.jwt_file}", "write the token into its first line")
     if present is None:
         return note("none: the bot logs in anonymously")
     where = "in the link" if link else f"from {settings.jwt_file}" if settings.jwt_file else "from the settings"
@@ -67,31 +67,32 @@ async def token(examination: Examination) -> Finding:
 
 
 async def page(examination: Examination) -> Finding:
-    """Does a page of Jitsi Meet come?"""
+    """Load the page of Jitsi Meet."""
     examination.page = await ProbePage.open(examination.chromium, examination.settings)
     examination.exits.push_async_callback(examination.page.close)
     try:
         document = await examination.page.load(examination.address)
     except PageNotLoaded as error:
         return failed(str(error), _HINTS.get(error.reason))
-    return judged(document, urlsplit(examination.address.url).netloc)
+    return judge_page(document, urlsplit(examination.address.url).netloc)
 
 
-def judged(document: Document, asked: str) -> Finding:
-    """What to think of a page that was asked of the host `asked`."""
-    said = f"HTTP status {document.status}"
+def judge_page(document: Document, asked: str) -> Finding:
+    """Judge a page that was asked of the host `asked`: its status, redirect and certificate."""
+    description = f"HTTP status {document.status}"
     if document.host != asked:
-        said += f" from {document.host}, to where it redirects"
+        description += f" from {document.host}, where it redirects"
     if document.issuer is None or document.expires is None:
-        return ok(f"{said}, no TLS")
-    said += f", {document.protocol or 'TLS'}, certificate of {document.issuer} until {document.expires:%Y-%m-%d}"
+        return ok(f"{description}, no TLS")
+    issuer, until = document.issuer, f"{document.expires:%Y-%m-%d}"
+    description += f", {document.protocol or 'TLS'}, certificate issued by {issuer}, valid until {until}"
     if document.expires - datetime.now(UTC) < CERTIFICATE_WARNING:
-        return warning(said, "the deployment's certificate runs out: renew it")
-    return ok(said)
+        return warning(description, "the deployment's certificate expires soon: renew it")
+    return ok(description)
 
 
 async def configuration(examination: Examination) -> Finding:
-    """How the configuration comes, and whether it says what joining needs."""
+    """Check that the configuration has everything that joining needs."""
     examination.seen = seen = await examination.page.contents(KEYS)
     how = f"a script of its own, {urlsplit(seen.config_script).path}" if seen.config_script else "inlined into the page"
     missing = [key for key in ("hosts.domain", "hosts.muc") if not seen.config[key]]
@@ -106,7 +107,7 @@ async def configuration(examination: Examination) -> Finding:
 
 
 async def connection(examination: Examination) -> Finding:
-    """Log in and out: does the server answer, and does it let us in?"""
+    """Log in and out, to check that the server answers and lets us in."""
     seconds = examination.settings.join_timeout
     try:
         async with asyncio.timeout(seconds):
@@ -120,19 +121,19 @@ async def connection(examination: Examination) -> Finding:
     kind = "websocket" if connected.service.startswith("ws") else "BOSH"
     if config["websocket"] and config["bosh"]:
         other = "BOSH" if kind == "websocket" else "websocket"
-        choice = f"{kind} ({other} is there, too)"
+        choice = f"{kind} ({other} is available, too)"
     else:
         choice = kind
     where = f"{choice} at {connected.service}"
     token = examination.address.token
     if connected.error is None:
         who = "with the token" if token else "anonymously"
-        return ok(f"logged in {who} by {where} in {connected.milliseconds} ms, and out again")
+        return ok(f"logged in {who} over {where} in {connected.milliseconds} ms, and out again")
     if connected.error == _PASSWORD_REQUIRED:
         return _authentication(where, connected.message, has_token=token is not None)
     detail = f"{connected.error}: {connected.message}" if connected.message else connected.error
     return failed(
-        f"no login by {where}: {detail}", f"does the deployment's proxy pass the {kind} on to its XMPP server?"
+        f"login over {where} failed: {detail}", f"does the deployment's proxy pass the {kind} on to its XMPP server?"
     )
 
 

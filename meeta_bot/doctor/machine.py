@@ -1,4 +1,4 @@
-"""This machine: program, settings, directories, clock, disk, limits. Nothing is created."""
+"""Checks of this machine: program, settings, directories, clock, disk, limits. Nothing is created."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _TIME_MEANING = "occurred_at is this clock's time; order and durations don't dep
 
 
 async def program(_: Examination) -> Finding:
-    """Which program this is and what it runs on."""
+    """Report the program's version and the system that it runs on."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     return ok(f"meeta-bot {meeta_bot.__version__} · Python {platform.python_version()} · {system}")
 
 
 async def settings(examination: Examination) -> Finding:
-    """Where the settings come from; values are not told, since some are secrets."""
+    """Check the settings and report their sources; not their values, since some are secrets."""
     sources = settings_module.sources(examination.config_file)
     examination.settings = settings_module.load(examination.options, examination.config_file)
     parts = [f"from {sources.file}: {_names(sources.in_file)}" if sources.file else "no configuration file"]
@@ -44,7 +44,8 @@ async def settings(examination: Examination) -> Finding:
     found = "; ".join(parts)
     if sources.unknown:
         return warning(
-            f"{found}; {', '.join(sources.unknown)} in the environment is no setting", "correct the name, or unset it"
+            f"{found}; unknown settings in the environment: {', '.join(sources.unknown)}",
+            "correct the names, or unset them",
         )
     return ok(found)
 
@@ -54,12 +55,12 @@ def _names(names: list[str]) -> str:
 
 
 async def data_directory(examination: Examination) -> Finding:
-    """Can spool and embedded PostgreSQL live where they should?"""
+    """Check that the directory of spool and embedded PostgreSQL can be used."""
     return await asyncio.to_thread(_data_directory, examination.settings.data_directory.absolute())
 
 
 def _data_directory(directory: Path) -> Finding:
-    standing = what_stands(directory)
+    standing = nearest_existing(directory)
     hint = "name a directory that you may write to with MEETA_DATA_DIRECTORY"
     if not standing.is_dir():
         return failed(f"{directory} can't be a directory: {standing} is a file", hint)
@@ -70,29 +71,30 @@ def _data_directory(directory: Path) -> Finding:
     return ok(f"{directory}, writable")
 
 
-def what_stands(path: Path) -> Path:
-    """`path`, or what exists of the way to it."""
+def nearest_existing(path: Path) -> Path:
+    """Return `path`, or the nearest directory above it that exists."""
     return next(one for one in (path, *path.parents) if os.path.lexists(one))
 
 
 async def clock(_: Examination) -> Finding:
-    """Does anything keep this machine's clock right?"""
-    found = await asyncio.to_thread(_synchronized)
+    """Check that something synchronizes this machine's clock."""
+    found = await asyncio.to_thread(_synchronization)
     if found is None:
         return warning(
-            f"nothing here says whether it is synchronized, as in containers; {_TIME_MEANING}",
-            "a container has its host's clock: look there with timedatectl",
+            f"no tool here tells whether it is synchronized, as in containers; {_TIME_MEANING}",
+            "a container has its host's clock: run timedatectl on the host",
         )
     source, synchronized = found
     if synchronized:
-        return ok(f"synchronized, says {source}")
+        return ok(f"synchronized, according to {source}")
     return warning(
-        f"not synchronized, says {source}; {_TIME_MEANING}", "start systemd-timesyncd, chrony or another NTP client"
+        f"not synchronized, according to {source}; {_TIME_MEANING}",
+        "start systemd-timesyncd, chrony or another NTP client",
     )
 
 
-def _synchronized() -> tuple[str, bool] | None:
-    """Who knows, and what it says."""
+def _synchronization() -> tuple[str, bool] | None:
+    """Return who synchronizes this machine's clock, and whether it is synchronized; None when no tool knows."""
     answer = _output("timedatectl", "show", "--property=NTPSynchronized", "--value")
     if answer in ("yes", "no"):
         return "timedatectl", answer == "yes"
@@ -106,7 +108,7 @@ def _synchronized() -> tuple[str, bool] | None:
 
 
 def _output(*command: str) -> str:
-    """What a program prints; nothing when it isn't there, fails or hangs."""
+    """Return the output of a program; nothing when it is missing, fails or hangs."""
     try:
         done = subprocess.run(
             command,
@@ -122,30 +124,31 @@ def _output(*command: str) -> str:
 
 
 async def disk(examination: Examination) -> Finding:
-    """Is there room for a spool as large as it may become?"""
+    """Check that a spool as large as it may become has room on the disk."""
     chosen = examination.settings
-    free = (await asyncio.to_thread(lambda: shutil.disk_usage(what_stands(chosen.data_directory.absolute())))).free
+    free = (await asyncio.to_thread(lambda: shutil.disk_usage(nearest_existing(chosen.data_directory.absolute())))).free
     found = f"{size(free)} free; a spool may take {size(chosen.spool_max_bytes)} (spool_max_bytes)"
     if free < chosen.page_buffer_bytes:  # what a single page may hand over at once
-        return failed(found, "free disk space, or name another place with MEETA_DATA_DIRECTORY")
+        return failed(found, "free disk space, or name another directory with MEETA_DATA_DIRECTORY")
     if free < chosen.spool_max_bytes:
         return warning(
-            found, "free disk space, or lower MEETA_SPOOL_MAX_BYTES: a full spool is told, a full disk harms others"
+            found,
+            "free disk space, or lower MEETA_SPOOL_MAX_BYTES: a full spool is reported, a full disk harms others",
         )
     return ok(found)
 
 
 async def open_files(_: Examination) -> Finding:
-    """For how many rooms are there descriptors?"""
+    """Check the limit of file descriptors, in rooms."""
     return judge_open_files(*resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 def judge_open_files(soft: int, hard: int) -> Finding:
-    """What the two limits (`resource.RLIMIT_NOFILE`) allow."""
+    """Judge the two limits (`resource.RLIMIT_NOFILE`) by the rooms that they allow."""
     if soft == resource.RLIM_INFINITY:
         return ok("unlimited")
     rooms = max(0, soft - DESCRIPTORS_OF_A_PROCESS) // DESCRIPTORS_OF_A_ROOM
-    found = f"{soft:,} a process, which is enough for about {rooms:,} rooms"
+    found = f"{soft:,} per process, enough for about {rooms:,} rooms"
     if rooms >= MANY_ROOMS:
         return ok(found)
     needed = DESCRIPTORS_OF_A_PROCESS + MANY_ROOMS * DESCRIPTORS_OF_A_ROOM
@@ -159,7 +162,7 @@ def _limit(value: int) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes as a person reads them."""
+    """Write a number of bytes as a person reads it."""
     value = float(count)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if value < 1024:

@@ -1,4 +1,4 @@
-"""The spools of all processes with these settings: what waits in them, and whose it is. Looks without touching."""
+"""The check of the spools of all processes with these settings. It reads them and touches nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from meeta_bot.doctor.checks import Examination, Finding, ok, warning
 
 
 async def waiting(examination: Examination) -> Finding:
-    """What waits to be delivered, and does it need anybody?"""
+    """Check whether events wait in spools that no running process delivers."""
     return await asyncio.to_thread(_waiting, spool_root(examination.settings))
 
 

@@ -1,7 +1,7 @@
-"""Lanes: what each participant of a capture did when, as intervals. Pure; made from stored events in order.
+"""Lanes: the doings of each participant of a capture as intervals. Pure; made from stored events in order.
 
 Times are milliseconds since the capture's start, by the monotonic clock. An interval that was still open when the
-capture ended is closed there. Gaps are intervals like others: what lanes show of such a time is what was known before.
+capture ended is closed there. Gaps are intervals like others: of such a time lanes show what was known before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 
-class StoredEvent(Protocol):
+class LaneEvent(Protocol):
     """The part of a stored event that lanes are made from."""
 
     @property
@@ -26,14 +26,14 @@ class StoredEvent(Protocol):
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """From ``start_ms`` up to ``end_ms``."""
+    """An interval from ``start_ms`` up to ``end_ms``."""
 
     start_ms: int
     end_ms: int
 
 
 class Lane(msgspec.Struct):
-    """One endpoint: presence, open microphone, open camera, shared screen, dominant speaker, raised hand."""
+    """The lane of one endpoint: presence, open microphone and camera, shared screen, dominant speaker, raised hand."""
 
     endpoint_id: str
     name: str | None = None
@@ -88,7 +88,7 @@ class _Builder:
         self._open: dict[tuple[str, str], int] = {}  # (endpoint, track) → start
         self._speaker: str | None = None
 
-    def feed(self, event: StoredEvent) -> None:
+    def feed(self, event: LaneEvent) -> None:
         endpoint_id = event.endpoint_id
         if event.type == "participant.joined" and endpoint_id is not None:
             self._arrive(endpoint_id, event)
@@ -106,21 +106,21 @@ class _Builder:
         else:
             _describe(lane, event)
 
-    def _arrive(self, endpoint_id: str, event: StoredEvent) -> None:
+    def _arrive(self, endpoint_id: str, event: LaneEvent) -> None:
         payload = event.payload or {}
         lane = self.lanes.setdefault(endpoint_id, Lane(endpoint_id))
         lane.name = payload.get("display_name") or lane.name
         lane.kind = payload.get("kind") or lane.kind
         lane.role = payload.get("role") or lane.role
 
-    def _depart(self, lane: Lane, event: StoredEvent) -> None:
+    def _depart(self, lane: Lane, event: LaneEvent) -> None:
         lane.kicked = lane.kicked or (event.payload or {}).get("cause") == "kicked"
         for track in _TRACKS:
             self._close(lane.endpoint_id, track, event.monotonic_ms)
         if self._speaker == lane.endpoint_id:
             self._speaker = None
 
-    def _speak(self, endpoint_id: str | None, event: StoredEvent) -> None:
+    def _speak(self, endpoint_id: str | None, event: LaneEvent) -> None:
         if self._speaker is not None:
             self._close(self._speaker, "speaking", event.monotonic_ms)
         silence = (event.payload or {}).get("silence") is True
@@ -140,7 +140,7 @@ class _Builder:
         return list(self.lanes.values())
 
 
-def _describe(lane: Lane, event: StoredEvent) -> None:
+def _describe(lane: Lane, event: LaneEvent) -> None:
     payload = event.payload or {}
     if event.type == "participant.renamed":
         lane.name = payload.get("new_name") or lane.name
@@ -148,8 +148,8 @@ def _describe(lane: Lane, event: StoredEvent) -> None:
         lane.role = payload.get("role") or lane.role
 
 
-def lanes(events: Iterable[StoredEvent]) -> list[Lane]:
-    """The lanes of one capture's events, given in order of ``seq``; in order of first arrival."""
+def lanes(events: Iterable[LaneEvent]) -> list[Lane]:
+    """Make the lanes of one capture's events, given in order of ``seq``; in order of first arrival."""
     builder = _Builder()
     end_ms = 0
     for event in events:
@@ -158,8 +158,8 @@ def lanes(events: Iterable[StoredEvent]) -> list[Lane]:
     return builder.finish(end_ms)
 
 
-def gap_of(event: StoredEvent, wall_ms: int) -> Gap | None:
-    """The gap that a ``capture.gap`` tells, of which the wall clock is given; None when its bounds can't be known."""
+def gap_of(event: LaneEvent, wall_ms: int) -> Gap | None:
+    """Return the gap of a ``capture.gap``, whose wall clock is given; None when its bounds can't be known."""
     payload = event.payload or {}
     bounds = [payload.get("from_ms"), payload.get("to_ms")]
     if None in bounds:  # of an older recorder: only the wall clock, and the event has both
@@ -177,11 +177,11 @@ def gap_of(event: StoredEvent, wall_ms: int) -> Gap | None:
     )
 
 
-def _elsewhere(event: StoredEvent, wall_ms: int, at_ms: Any) -> int | None:
+def _elsewhere(event: LaneEvent, wall_ms: int, at_ms: Any) -> int | None:
     return event.monotonic_ms - (wall_ms - at_ms) if isinstance(at_ms, int) else None
 
 
-# What begins a time without sight, before its gap is told: what it is called, and what is lost then.
+# Events that begin a time without sight, before its gap is recorded: the cause, and what is lost then.
 _BLINDS = {
     "signalling.lost": ("signalling_lost", "everything"),
     "capture.reconnecting": ("rejoined", "everything"),
@@ -190,8 +190,8 @@ _BLINDS = {
 _ENDS_BLINDNESS = {"bridge_channel.opened": ("bridge_only",), "capture.ended": ("everything", "bridge_only")}
 
 
-def gaps(events: Iterable[tuple[StoredEvent, int]]) -> list[Gap]:
-    """The gaps of one capture's events, given in order of ``seq`` with their wall clock in milliseconds.
+def gaps(events: Iterable[tuple[LaneEvent, int]]) -> list[Gap]:
+    """Make the gaps of one capture's events, given in order of ``seq`` with their wall clock in milliseconds.
 
     The last ones may be open: signalling, room or bridge channel are lost and not back yet.
     """
@@ -204,7 +204,7 @@ def gaps(events: Iterable[tuple[StoredEvent, int]]) -> list[Gap]:
             gap = gap_of(event, wall_ms)
             if gap is not None:
                 found.append(gap)
-                blind = {lost: one for lost, one in blind.items() if not _tells(gap, one)}
+                blind = {lost: one for lost, one in blind.items() if not _explains(gap, one)}
         elif event.type in _BLINDS:
             cause, lost = _BLINDS[event.type]
             since = _elsewhere(event, wall_ms, (event.payload or {}).get("since_at"))
@@ -216,14 +216,14 @@ def gaps(events: Iterable[tuple[StoredEvent, int]]) -> list[Gap]:
     return found + [msgspec.structs.replace(gap, end_ms=max(gap.start_ms, now_ms)) for gap in blind.values()]
 
 
-def _tells(gap: Gap, blindness: Gap) -> bool:
-    """Is `gap` what became of a time without sight? Without the room there is no bridge channel either."""
+def _explains(gap: Gap, blindness: Gap) -> bool:
+    """Tell whether `gap` is the record of a time without sight. Without the room the bridge channel is lost, too."""
     begins_before = gap.start_ms - _CLOCKS_APART_MS <= blindness.start_ms <= gap.end_ms
     return begins_before and (gap.lost != "bridge_only" or blindness.lost == "bridge_only")
 
 
 def merged(intervals: Iterable[Interval | Gap]) -> list[Interval]:
-    """The same moments as intervals that don't overlap, in order of time."""
+    """Merge intervals into some that don't overlap, in order of time, with the same moments."""
     found: list[Interval] = []
     for one in sorted(intervals, key=lambda one: one.start_ms):
         if found and one.start_ms <= found[-1].end_ms:
@@ -234,5 +234,5 @@ def merged(intervals: Iterable[Interval | Gap]) -> list[Interval]:
 
 
 def total_ms(intervals: Iterable[Interval]) -> int:
-    """The length of all intervals together."""
+    """Return the length of all intervals together."""
     return sum(interval.end_ms - interval.start_ms for interval in intervals)

@@ -1,4 +1,4 @@
-"""Tells events to a person: one short sentence each, names instead of ids."""
+"""The narration of events for a person: one short sentence each, names instead of ids."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from meeta_bot.text import duration, safe_name
 Payload = dict[str, Any]
 Who = Callable[[str | None], str]  # endpoint id → name
 
-_SHORT_MS = 10_000  # gaps below it are told with a tenth of a second
-_LONGEST_TEXT = 200  # of what was said or written; the whole is in `meeta-bot events`
+_SHORT_MS = 10_000  # gaps below it are written with a tenth of a second
+_LONGEST_TEXT = 200  # characters of a message or a transcript; the whole is in `meeta-bot events`
 
-# What a person reading a meeting does not ask for; `--all` shows it.
+# Events that a person reading a meeting does not ask for; `--all` shows them.
 DETAILS = frozenset(
     {
         "capture.hook_installed",
@@ -37,24 +37,6 @@ DETAILS = frozenset(
     }
 )
 
-STYLES = {
-    "capture": "dim",
-    "signalling": "yellow",
-    "conference": "magenta",
-    "meeting": "bold magenta",
-    "participant": "cyan",
-    "hand": "yellow",
-    "audio": "green",
-    "video": "green",
-    "dominant_speaker": "bold green",
-    "screen_share": "blue",
-    "recording": "red",
-    "stream": "red",
-    "transcription": "red",
-    "transcript": "white",
-    "chat": "white",
-    "reaction": "yellow",
-}
 
 _SIGNS = {"closed": "the connection broke", "silent": "nothing arrives from the server any more"}
 
@@ -139,12 +121,12 @@ _LOST = {
 
 
 def cause_words(cause: Any) -> str:
-    """Why the bot did not see, for a person."""
+    """Write the cause of a gap for a person."""
     return _CAUSES.get(str(cause)) or _words(cause)
 
 
 def gap_sentence(gap: Gap, moment: Callable[[int], str]) -> str:
-    """What a gap means, for a person; `moment` writes milliseconds since the capture's start."""
+    """Write a gap for a person; `moment` writes milliseconds since the capture's start."""
     did, means = _LOST.get(str(gap.lost), _LOST["everything"])
     missed = f", {gap.missed} messages were lost" if gap.missed else ""
     evidence = f" ({safe_name(gap.evidence, _LONGEST_TEXT)})" if gap.evidence else ""
@@ -155,14 +137,14 @@ def gap_sentence(gap: Gap, moment: Callable[[int], str]) -> str:
 
 
 def sentence(event_type: str, payload: Payload | None, endpoint_id: str | None, name: Who) -> str:
-    """What happened, for a person. `name` gives a participant's name."""
+    """Write an event for a person. `name` gives a participant's name."""
     if payload is None:
         return f"{safe_name(event_type)} (erased or in quarantine)"
-    tell = _SENTENCES.get(event_type)
-    if tell is None:
+    write = _SENTENCES.get(event_type)
+    if write is None:
         subject = f"{name(endpoint_id)}: " if endpoint_id else ""
         return f"{subject}{safe_name(event_type)} {_fields(payload)}".rstrip()
-    return safe_name(tell(payload, name(endpoint_id), name), 2 * _LONGEST_TEXT)
+    return safe_name(write(payload, name(endpoint_id), name), 2 * _LONGEST_TEXT)
 
 
 def _name(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The read side: meetings, captures, events, people, gaps. Reads PostgreSQL and changes nothing."""
+"""Queries of meetings, captures, events, people and gaps. They read PostgreSQL and change nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from meeta_bot.reading.rows import CaptureRow, GapRow, MeetingRow, ParticipantRo
 from meeta_bot.settings import Settings
 
 LATEST = "latest"
-PAGE = 1000  # events a statement when all are wanted
+ROWS_PER_PAGE = 1000  # events per statement when all are wanted
 _SHORTEST_PREFIX = 4
 _HOW_TO_NAME_ONE = f"name it by id, the first {_SHORTEST_PREFIX} or more digits of one, room, or `latest`"
 _ID_DIGITS = 32
@@ -33,7 +33,7 @@ _R = TypeVar("_R", bound=msgspec.Struct)
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events are wanted: those that meet every condition that is given.
+    """A filter of events: those pass that meet every condition that is given.
 
     ``participant`` is an endpoint's id, or a display name that it ever had, in any case. ``since`` is the first
     moment that is wanted, ``until`` the first that no longer is.
@@ -66,13 +66,13 @@ class _Selection(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_scattered(self) -> bool:
-        """Whether an index knows these events, but not in the order of seq."""
+        """True when an index has these events, but not in the order of seq."""
         _, types, endpoint_ids = self.keys
         return (types is not None or endpoint_ids is not None) and self.since is None and self.until is None
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a capture is stored; ``ended`` when nothing will follow."""
+class CaptureProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """The progress of a stored capture: its last event so far; ``ended`` when nothing will follow."""
 
     capture_id: str
     last_seq: int
@@ -82,7 +82,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def reading(url: str, settings: Settings) -> AsyncIterator[Reader]:
-    """A reader of the database at `url`.
+    """Yield a reader of the database at `url`.
 
     :raises DatabaseUnreachable: nothing answers there, or it won't let us in.
     :raises DatabaseNotMigrated: the schema is missing or older than this program.
@@ -116,15 +116,15 @@ class Reader:
         self._lost_after = lost_after
 
     async def meetings(self, limit: int, room: str | None = None, now: datetime | None = None) -> list[MeetingRow]:
-        """The newest meetings, and captures that belong to none; of one room (in any case) when it is given."""
+        """List the newest meetings, and captures that belong to none; of one room (in any case) when it is given."""
         return await self._meetings(await self._latest(room, limit), now)
 
     async def find_meeting(self, text: str, now: datetime | None = None) -> MeetingRow:
-        """The meeting that `text` names: ``latest``, an id, a room (its latest meeting), or a prefix of an id.
+        """Find the meeting that `text` names: ``latest``, an id, a room (its latest meeting), or a prefix of an id.
 
         The id of a capture names its meeting, or the capture itself when it belongs to none.
 
-        :raises NotFound: there is none.
+        :raises NotFound: `text` names none.
         :raises Ambiguous: a prefix fits several; the message names them.
         """
         if text == LATEST:
@@ -133,14 +133,14 @@ class Reader:
             scopes = await self._latest(text, 1) or await self._by_prefix(text)
         found = await self._meetings(scopes, now)
         if not found:
-            raise NotFound(f"There is no meeting {text!r}", hint=_HOW_TO_NAME_ONE)
+            raise NotFound(f"Meeting {text!r} not found", hint=_HOW_TO_NAME_ONE)
         if len(found) > 1:
             named = ", ".join(f"{row.id} ({row.room})" for row in found[:_CANDIDATES])
-            raise Ambiguous(f"{text!r} fits several meetings: {named}", hint="give more of the id")
+            raise Ambiguous(f"{text!r} matches several meetings: {named}", hint="give more digits of the id")
         return found[0]
 
     async def captures(self, capture_ids: Sequence[str], now: datetime | None = None) -> list[CaptureRow]:
-        """Some captures, in the order in which they began."""
+        """Return captures by id, in the order in which they began."""
         moment = now or datetime.now(UTC)
         return await self._rows(CaptureRow, "reading/captures", list(capture_ids), moment, self._lost_after)
 
@@ -150,80 +150,80 @@ class Reader:
         wanted: Filter = EVERYTHING,
         *,
         after: tuple[str, int] = _BEFORE_ALL,
-        limit: int = PAGE,
+        limit: int = ROWS_PER_PAGE,
     ) -> list[EventRow]:
-        """Events of some captures by capture and seq; go on `after` the (capture_id, seq) of the last one."""
+        """List events by capture and seq, `limit` at most; go on `after` the (capture_id, seq) of the last one."""
         selection = await self._selection(capture_ids, wanted)
         rows: list[EventRow] = []
         for capture_id in sorted(set(capture_ids)):
             if capture_id >= after[0] and len(rows) < limit:
                 seq = after[1] if capture_id == after[0] else 0
-                rows += await self._page(capture_id, selection, seq, limit - len(rows))
+                rows += await self._page_of_rows(capture_id, selection, seq, limit - len(rows))
         return rows
 
     async def all_events(
         self, capture_ids: Sequence[str], wanted: Filter = EVERYTHING, *, through: int | None = None
     ) -> AsyncIterator[EventRow]:
-        """The same, all of them, page by page; none with a seq greater than `through`."""
+        """Yield all events by capture and seq; none with a seq greater than `through`."""
         selection = await self._selection(capture_ids, wanted, through)
         for capture_id in sorted(set(capture_ids)):
-            async for row in self._pages(capture_id, selection):
+            async for row in self._all_rows(capture_id, selection):
                 yield row
 
     async def follow(
         self, capture_ids: Sequence[str], wanted: Filter = EVERYTHING, *, interval: float
     ) -> AsyncIterator[EventRow]:
-        """Events that are there, then those that come, of these captures and of others that join their meeting.
+        """Yield stored events, then new ones, of these captures and of others that join their meeting.
 
-        Looks again after every `interval` (seconds). Ends when all captures have ended. Each capture has a position
+        Queries again after every `interval` (seconds). Ends when all captures have ended. Each capture has a position
         of its own, since they grow at the same time.
         """
         known, positions = list(capture_ids), dict[str, int]()
         while True:
-            heads = await self.heads_of_meeting(known)
-            known = [head.capture_id for head in heads]
-            for head in heads:
-                position = positions.get(head.capture_id, 0)
-                if head.last_seq > position:
-                    # Names are looked up after the head, so that none is missed of an event that is passed.
-                    selection = await self._selection(known, wanted, head.last_seq)
-                    async for row in self._pages(head.capture_id, selection, position):
+            progress = await self.progress_of_meeting(known)
+            known = [one.capture_id for one in progress]
+            for one in progress:
+                position = positions.get(one.capture_id, 0)
+                if one.last_seq > position:
+                    # Names are read after the progress, so that none is missed of an event that is passed.
+                    selection = await self._selection(known, wanted, one.last_seq)
+                    async for row in self._all_rows(one.capture_id, selection, position):
                         yield row
-                    positions[head.capture_id] = head.last_seq
-            if all(head.ended for head in heads):
+                    positions[one.capture_id] = one.last_seq
+            if all(one.ended for one in progress):
                 return
             await asyncio.sleep(interval)
 
-    async def heads(self, capture_ids: Sequence[str] | None = None) -> list[Head]:
-        """How far captures are stored, in the order in which they began; all that there are for None."""
-        return await self._rows(Head, "reading/heads", None if capture_ids is None else list(capture_ids))
+    async def progress(self, capture_ids: Sequence[str] | None = None) -> list[CaptureProgress]:
+        """Return the progress of captures, in the order in which they began; of all for None."""
+        return await self._rows(CaptureProgress, "reading/heads", None if capture_ids is None else list(capture_ids))
 
-    async def heads_of_meeting(self, capture_ids: Sequence[str]) -> list[Head]:
-        """The same of some captures, and of those that by now belong to the same meeting."""
-        return await self._rows(Head, "reading/heads_of_meeting", list(capture_ids))
+    async def progress_of_meeting(self, capture_ids: Sequence[str]) -> list[CaptureProgress]:
+        """Return the progress of captures, and of those that by now belong to the same meeting."""
+        return await self._rows(CaptureProgress, "reading/heads_of_meeting", list(capture_ids))
 
     async def participants(self, capture_ids: Sequence[str]) -> list[ParticipantRow]:
-        """The people that captures of one meeting saw, in order of arrival; no minute is counted twice."""
+        """List the people that captures of one meeting saw, in order of arrival; no minute is counted twice."""
         return await self._rows(ParticipantRow, "reading/participants", list(capture_ids))
 
     async def visits(self, capture_ids: Sequence[str]) -> list[VisitRow]:
-        """Every visit, as each capture saw it."""
+        """List all visits, as each capture saw them."""
         return await self._rows(VisitRow, "reading/visits", list(capture_ids))
 
     async def gaps(self, capture_ids: Sequence[str]) -> list[GapRow]:
-        """Intervals in which captures could not see, or saw only part."""
+        """List the intervals in which captures could not see, or saw only part."""
         return await self._rows(GapRow, "reading/gaps", list(capture_ids))
 
     async def quarantine(self, capture_ids: Sequence[str]) -> list[QuarantineRow]:
-        """Events that could not be stored as they came."""
+        """List the events that could not be stored as they came."""
         return await self._rows(QuarantineRow, "reading/quarantine", list(capture_ids))
 
     async def counts(self, capture_ids: Sequence[str]) -> dict[str, int]:
-        """How many events of each type; two captures of the same meeting add up."""
+        """Count the events of each type; two captures of the same meeting add up."""
         return {row["type"]: row["count"] for row in await self._fetch("reading/counts", list(capture_ids))}
 
     async def _endpoint_ids(self, capture_ids: Sequence[str], participant: str | None) -> list[str] | None:
-        """The endpoints that `participant` names, among them the one with that id; None without one."""
+        """List the endpoints that `participant` names, among them the one with that id; None without one."""
         if participant is None:
             return None
         wanted = _folded(participant)
@@ -236,19 +236,19 @@ class Reader:
             types=wanted.types, endpoint_ids=endpoint_ids, since=wanted.since, until=wanted.until, through=through
         )
 
-    async def _pages(self, capture_id: str, selection: _Selection, after: int = 0) -> AsyncIterator[EventRow]:
-        """Events of one capture after a seq."""
-        while page := await self._page(capture_id, selection, after, PAGE):
-            for row in page:
+    async def _all_rows(self, capture_id: str, selection: _Selection, after: int = 0) -> AsyncIterator[EventRow]:
+        """Yield the events of one capture after a seq."""
+        while rows := await self._page_of_rows(capture_id, selection, after, ROWS_PER_PAGE):
+            for row in rows:
                 yield row
-            if len(page) < PAGE:
+            if len(rows) < ROWS_PER_PAGE:
                 return
-            after = page[-1].seq
+            after = rows[-1].seq
 
-    async def _page(self, capture_id: str, selection: _Selection, after: int, limit: int) -> list[EventRow]:
+    async def _page_of_rows(self, capture_id: str, selection: _Selection, after: int, limit: int) -> list[EventRow]:
         through, most = selection.through, None if selection.is_scattered else limit
         if selection.is_scattered:
-            # Sorting whole events would fetch all of them for every page; where the page ends, an index tells alone.
+            # Sorting whole events would fetch all of them for every page of rows; an index alone tells where it ends.
             # A limit besides would tempt planners to go through everybody's events until there are enough.
             [end] = await self._fetch("reading/page_end", capture_id, after, through, *selection.keys, limit)
             through = end["max"]
@@ -281,5 +281,5 @@ class Reader:
 
 
 def _folded(name: str) -> str:
-    """`name` without the differences that a reader doesn't see or mean: case, and how accents are encoded."""
+    """Fold the differences of names that a person doesn't see or mean: case, and how accents are encoded."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,10 +1,12 @@
-"""What queries return, and an event as users see it. Times are aware datetimes in UTC."""
+"""The rows that queries return. Times are aware datetimes in UTC."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 import msgspec
+
+from meeta_bot.timestamps import milliseconds
 
 
 class MeetingRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +35,22 @@ class MeetingRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """What names it: the meeting's id, else the capture's."""
+        """The id that names it: the meeting's, else the capture's."""
         return self.meeting_id or self.capture_ids[0]
+
+    @property
+    def duration_ms(self) -> int | None:
+        """The duration of the meeting; None while it runs, and where its end was not seen."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return milliseconds(self.ended_at) - milliseconds(self.started_at)
+
+    @property
+    def state_text(self) -> str:
+        """The state, for a person; of a capture without a meeting with its end reason."""
+        if self.meeting_id is None and self.end_reason:
+            return f"{self.state} ({self.end_reason.replace('_', ' ')})"
+        return self.state
 
 
 class CaptureRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +91,7 @@ class ParticipantRow(msgspec.Struct, frozen=True, kw_only=True):
     """A person in a meeting, all visits together; ``duration_ms`` counts simultaneous visits once.
 
     It is a lower bound unless every arrival and every departure was seen by some capture. ``unseen_ms`` of it lie in
-    gaps of all captures that tell of it.
+    gaps of all captures that saw some of it.
     """
 
     person: str
@@ -95,7 +111,7 @@ class ParticipantRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VisitRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One participant from join to leave; an open visit counts until its capture last saw anything.
+    """A visit of one participant, from join to leave; an open visit counts until its capture last saw anything.
 
     ``duration_ms`` is a lower bound unless both ends were seen; ``unseen_ms`` of it lie in gaps of the capture.
     """

@@ -1,6 +1,6 @@
-"""What one process does of the work: looks at a capture, or at a part of its chain, over one connection.
+"""The work of one process: the examination of a capture, or of a part of its chain, over one connection.
 
-Nothing is written and no row is locked. A capture is looked at in one snapshot (repeatable read): whoever writes it
+Nothing is written and no row is locked. A capture is examined in one snapshot (repeatable read): whoever writes it
 stores events and what is derived of them in one transaction, so they agree in every snapshot.
 """
 
@@ -17,7 +17,7 @@ from meeta_bot.settings import Settings
 from meeta_bot.timestamps import EPOCH_2000_MS
 from meeta_bot.verify.ledger import LifeEvent
 from meeta_bot.verify.life import Life
-from meeta_bot.verify.links import Links, Span, StoredEvent
+from meeta_bot.verify.links import ChainRow, Links, Span
 from meeta_bot.verify.verdict import (
     ALTERED_HINT,
     BOOKS,
@@ -31,33 +31,33 @@ from meeta_bot.verify.verdict import (
     Problem,
 )
 
-LARGE_PAYLOAD = 8192  # bytes as stored; what takes more is fetched one by one, so that a page stays small
-MOST_DIFFERENCES = 20  # rows of derived tables that are told; one refutes
+LARGE_PAYLOAD = 8192  # bytes as stored; what takes more is fetched one by one, so that a batch of rows stays small
+MOST_DIFFERENCES = 20  # rows of derived tables that are reported; one refutes
 _BEFORE_ALL = -(2**63)  # smaller than any number, so that rows numbered 0 or less are found
 
 
-class Look(msgspec.Struct, frozen=True):
-    """Look at a capture; also at its chain, if it is no longer than `chunk_events`."""
+class CaptureJob(msgspec.Struct, frozen=True):
+    """The job to examine a capture; also its chain, if it has no more than `chunk_events`."""
 
     capture_id: str
     chunk_events: int
-    page_events: int
+    fetch_events: int
     interval_ms: int
     expect: bytes | None = None
 
 
-class Part(msgspec.Struct, frozen=True):
-    """Check the chain of the events after `after` up to and including `through`."""
+class ChainJob(msgspec.Struct, frozen=True):
+    """The job to check the chain of the events after `after` up to and including `through`."""
 
     capture_id: str
     after: int
     through: int
-    page_events: int
+    fetch_events: int
     silence_ms: int
 
 
-class Chain(msgspec.Struct, frozen=True):
-    """What became of a part of a chain, or of several."""
+class ChainFindings(msgspec.Struct, frozen=True):
+    """The findings on a part of a chain, or on several."""
 
     rows: int = 0
     erased: int = 0
@@ -67,8 +67,8 @@ class Chain(msgspec.Struct, frozen=True):
     spans: list[Span] = []
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a look at a capture showed. `chain` is None when it is still to be checked in parts."""
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """A capture as it was examined. `chain` is None when it is still to be checked in parts."""
 
     events: int
     last_seq: int
@@ -79,11 +79,17 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
     life: Life | None
     alive_at: int | None
-    chain: Chain | None
+    chain: ChainFindings | None
+
+    @property
+    def all_problems(self) -> dict[str, Problem | None]:
+        """The problems found so far; those of the chain are added by whoever checked its parts."""
+        life = {BOOKS: None, GAPS: None, ENDS: None} if self.life is None else self.life.problems
+        return {**self.problems, **life}
 
 
 async def connect(url: str, settings: Settings) -> database.Connection:
-    """A connection that is given times as they are stored: microseconds from the year 2000.
+    """Open a connection that returns times as they are stored: microseconds from the year 2000.
 
     :raises DatabaseError: as `database.connect` and `database.require_schema` do.
     """
@@ -110,43 +116,43 @@ def _first(value: tuple[int]) -> int:
     return value[0]
 
 
-async def look(connection: database.Connection, job: Look) -> Seen:
-    """Everything about a capture, but for the chain of a long one."""
+async def examine_capture(connection: database.Connection, job: CaptureJob) -> Examined:
+    """Examine everything about a capture, but for the chain of a long one."""
     if _uuid(job.capture_id) is None:
-        return await _nowhere(connection, job)
+        return await _examine_unknown(connection, job)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        head = await connection.fetchrow(sqlfiles.statement("verify/head"), job.capture_id)
-        assert head is not None  # noqa: S101 (an aggregate is always one row)
-        if not head["events"] and not head["is_known"]:
-            return await _nowhere(connection, job)
-        return await _look(connection, job, head)
+        totals = await connection.fetchrow(sqlfiles.statement("verify/head"), job.capture_id)
+        assert totals is not None  # noqa: S101 (an aggregate is always one row)
+        if not totals["events"] and not totals["is_known"]:
+            return await _examine_unknown(connection, job)
+        return await _examine_known(connection, job, totals)
 
 
-async def _look(connection: database.Connection, job: Look, head: Any) -> Seen:
-    events, last_seq = head["events"], head["last_seq"] or 0
+async def _examine_known(connection: database.Connection, job: CaptureJob, totals: Any) -> Examined:
+    events, last_seq = totals["events"], totals["last_seq"] or 0
     life = Life(job.interval_ms, last_seq)
     async for row in connection.cursor(sqlfiles.statement("verify/life"), job.capture_id, prefetch=500):
         life.take(LifeEvent(*row))
     life.close()
     notes, misplaced = await _quarantine_notes(connection, job.capture_id)
     problems: dict[str, Problem | None] = {
-        NUMBERS: _numbers_problem(head),
-        CHAIN: misplaced or _head_problem(head),
-        PROJECTIONS: await _projections_problem(connection, job.capture_id, head),
+        NUMBERS: _numbers_problem(totals),
+        CHAIN: misplaced or _head_problem(totals),
+        PROJECTIONS: await _projections_problem(connection, job.capture_id, totals),
     }
     if job.expect is not None:
-        problems[HEAD], note = await _expectation(connection, job, head, has_ended=life.has_ended)
+        problems[HEAD], note = await _expectation(connection, job, totals, has_ended=life.has_ended)
         notes += [note] if note else []
     chain = None
     if events <= job.chunk_events:
-        chain = await _chain(connection, Part(job.capture_id, 0, last_seq, job.page_events, life.silence_ms))
-    alive_at = max((at for at in (life.alive_at, _wall_ms(head["last_at"])) if at is not None), default=None)
-    return Seen(
+        chain = await _chain(connection, ChainJob(job.capture_id, 0, last_seq, job.fetch_events, life.silence_ms))
+    alive_at = max((at for at in (life.alive_at, _wall_ms(totals["last_at"])) if at is not None), default=None)
+    return Examined(
         events=events,
         last_seq=last_seq,
-        head=head["head"],
-        meeting_id=head["meeting_id"],
-        room=head["room"],
+        head=totals["head"],
+        meeting_id=totals["meeting_id"],
+        room=totals["room"],
         problems=problems,
         notes=notes,
         life=life,
@@ -155,13 +161,13 @@ async def _look(connection: database.Connection, job: Look, head: Any) -> Seen:
     )
 
 
-async def part(connection: database.Connection, job: Part) -> Chain:
-    """A part of a chain; events that are stored don't change, so it needs no snapshot."""
+async def examine_chain(connection: database.Connection, job: ChainJob) -> ChainFindings:
+    """Examine a part of a chain; events that are stored don't change, so it needs no snapshot."""
     async with connection.transaction(readonly=True):
         return await _chain(connection, job)
 
 
-async def _chain(connection: database.Connection, job: Part) -> Chain:
+async def _chain(connection: database.Connection, job: ChainJob) -> ChainFindings:
     links = Links(job.capture_id, job.after, job.silence_ms)
     cursor = await connection.cursor(
         sqlfiles.statement("verify/events"),
@@ -170,25 +176,25 @@ async def _chain(connection: database.Connection, job: Part) -> Chain:
         job.through,
         LARGE_PAYLOAD,
     )
-    while page := await cursor.fetch(job.page_events):
-        rows: list[StoredEvent] = []
-        for row in page:
-            stored, is_large = StoredEvent._make(row[:-1]), row[-1]
+    while fetched := await cursor.fetch(job.fetch_events):
+        rows: list[ChainRow] = []
+        for row in fetched:
+            stored, is_large = ChainRow._make(row[:-1]), row[-1]
             if is_large or stored.quarantine_reason is not None:
                 links.take(rows, {})
                 rows = []
-                await _take_apart(connection, job.capture_id, links, stored, is_large=is_large)
+                await _take_alone(connection, job.capture_id, links, stored, is_large=is_large)
             else:
                 rows.append(stored)
         links.take(rows, {})
     links.close(job.through)
-    return Chain(links.rows, links.erased, links.quarantined, links.hole, links.break_, links.spans())
+    return ChainFindings(links.rows, links.erased, links.quarantined, links.hole, links.break_, links.spans())
 
 
-async def _take_apart(
-    connection: database.Connection, capture_id: str, links: Links, row: StoredEvent, *, is_large: bool
+async def _take_alone(
+    connection: database.Connection, capture_id: str, links: Links, row: ChainRow, *, is_large: bool
 ) -> None:
-    """A row that something large belongs to, alone."""
+    """Take a row with a large payload or a row in quarantine, alone."""
     sealed = {}
     if is_large:
         payload = await connection.fetchval(sqlfiles.statement("verify/payload"), capture_id, row.seq)
@@ -200,27 +206,27 @@ async def _take_apart(
     links.take([row], sealed)
 
 
-# --- the parts of a look ------------------------------------------------------------------------------------------
+# --- the parts of an examination ----------------------------------------------------------------------------------
 
 
-async def _nowhere(connection: database.Connection, job: Look) -> Seen:
-    """A capture without any event and without a row in captures."""
+async def _examine_unknown(connection: database.Connection, job: CaptureJob) -> Examined:
+    """Examine a capture without any event and without a row in captures."""
     row = await _quarantined(connection, job.capture_id)
     if row["refused"]:
-        said = f"no event is stored: {row['refused']} wait in quarantine ({row['a_reason']})"
-        problem = Problem(said, hint="the events are in meeta.quarantine: remove the cause, and deliver them again")
+        text = f"no event is stored: {row['refused']} wait in quarantine ({row['a_reason']})"
+        problem = Problem(text, hint="the events are in meeta.quarantine: remove the cause, and deliver them again")
     else:
         problem = Problem(
-            "nothing is stored of it: removed as a whole, or never delivered",
+            "nothing of it is stored: removed as a whole, or never delivered",
             hint="if its recorder was cut short, deliver what waits: meeta-bot spool flush",
         )
     problems: dict[str, Problem | None] = {NUMBERS: problem, PROJECTIONS: None}
     if _uuid(job.capture_id) is not None:
         leftovers = await connection.fetch(sqlfiles.statement("verify/projections"), job.capture_id, MOST_DIFFERENCES)
-        problems[PROJECTIONS] = _told_differences([_difference(row) for row in leftovers])
+        problems[PROJECTIONS] = _differences_problem([_difference(row) for row in leftovers])
     if job.expect is not None:
-        problems[HEAD] = Problem("there is no head")
-    return Seen(
+        problems[HEAD] = Problem("no head is stored")
+    return Examined(
         events=0,
         last_seq=0,
         head=None,
@@ -230,44 +236,46 @@ async def _nowhere(connection: database.Connection, job: Look) -> Seen:
         notes=[],
         life=None,
         alive_at=None,
-        chain=Chain(),
+        chain=ChainFindings(),
     )
 
 
-def _numbers_problem(head: Any) -> Problem | None:
-    """Does captures agree with how many events there are? Holes are found with the chain."""
-    events, last_seq = head["events"], head["last_seq"] or 0
-    if not head["is_known"]:
+def _numbers_problem(totals: Any) -> Problem | None:
+    """Compare the row of captures with the number of its events. Holes are found with the chain."""
+    events, last_seq = totals["events"], totals["last_seq"] or 0
+    if not totals["is_known"]:
         return None
-    if head["told_last_seq"] > last_seq:
-        told = f"captures knows {head['told_last_seq']} events, the last one stored is {last_seq}: others were removed"
-        return Problem(told, last_seq + 1, ALTERED_HINT)
-    if head["told_last_seq"] < last_seq:
-        told = f"captures knows {head['told_last_seq']} events, the last one stored is {last_seq}: some were added"
-        return Problem(told, head["told_last_seq"] + 1, ALTERED_HINT)
-    if head["told_events"] != events:
-        told = f"captures counts {head['told_events']} events, {events} are stored"
-        return Problem(told, hint="if nothing else is wrong, captures was altered: `meeta-bot db rebuild`")
+    if totals["told_last_seq"] > last_seq:
+        text = f"captures has {totals['told_last_seq']} events, the last one stored is {last_seq}: others were removed"
+        return Problem(text, last_seq + 1, ALTERED_HINT)
+    if totals["told_last_seq"] < last_seq:
+        text = f"captures has {totals['told_last_seq']} events, the last one stored is {last_seq}: some were added"
+        return Problem(text, totals["told_last_seq"] + 1, ALTERED_HINT)
+    if totals["told_events"] != events:
+        text = f"captures counts {totals['told_events']} events, {events} are stored"
+        return Problem(text, hint="if nothing else is wrong, captures was altered: `meeta-bot db rebuild`")
     return None
 
 
-def _head_problem(head: Any) -> Problem | None:
-    is_as_far = head["is_known"] and head["told_last_seq"] == (head["last_seq"] or 0)  # else the numbers tell it
-    if is_as_far and head["told_head"] != head["head"]:
-        told = "the digest of the last event is not the head that captures has: one of them was altered or removed"
-        return Problem(told, head["last_seq"], "if nothing else is wrong, captures was altered: `meeta-bot db rebuild`")
+def _head_problem(totals: Any) -> Problem | None:
+    is_as_far = totals["is_known"] and totals["told_last_seq"] == (totals["last_seq"] or 0)  # else the numbers show it
+    if is_as_far and totals["told_head"] != totals["head"]:
+        text = "the digest of the last event is not the head that captures has: one of them was altered or removed"
+        return Problem(
+            text, totals["last_seq"], "if nothing else is wrong, captures was altered: `meeta-bot db rebuild`"
+        )
     return None
 
 
 async def _expectation(
-    connection: database.Connection, job: Look, head: Any, *, has_ended: bool
+    connection: database.Connection, job: CaptureJob, totals: Any, *, has_ended: bool
 ) -> tuple[Problem | None, str | None]:
-    """Is the head the expected one? One that still grows may have passed it, which is told."""
-    if job.expect == head["head"]:
+    """Compare the head with the expected one. A capture that goes on may have passed it, which is noted."""
+    if job.expect == totals["head"]:
         return None, None
     found = await connection.fetchval(sqlfiles.statement("verify/digest_seq"), job.capture_id, job.expect)
     if found is not None and not has_ended:
-        return None, f"the expected head is that of event {found}; {head['last_seq'] - found} have been added since"
+        return None, f"the expected head is that of event {found}; {totals['last_seq'] - found} have been added since"
     if found is not None:
         return Problem(f"the expected head is that of event {found}, and others follow it", found + 1), None
     return Problem(
@@ -288,18 +296,18 @@ async def _quarantine_notes(connection: database.Connection, capture_id: str) ->
         notes.append(f"{row['conflicts']} other events wait in quarantine under numbers that were taken")
     if row["unmarked_seq"] is None:
         return notes, None
-    told = "this event waits in quarantine, and its place in events does not say so: it was removed or altered"
-    return notes, Problem(told, row["unmarked_seq"], ALTERED_HINT)
+    text = "this event waits in quarantine, and its row in events does not say so: it was removed or altered"
+    return notes, Problem(text, row["unmarked_seq"], ALTERED_HINT)
 
 
-async def _projections_problem(connection: database.Connection, capture_id: str, head: Any) -> Problem | None:
+async def _projections_problem(connection: database.Connection, capture_id: str, totals: Any) -> Problem | None:
     found = await connection.fetch(sqlfiles.statement("verify/projections"), capture_id, MOST_DIFFERENCES)
     differences = [_difference(row) for row in found]
-    if head["is_known"]:
-        last = [name for name in ("last_at", "last_monotonic_ms") if head[f"told_{name}"] != head[name]]
+    if totals["is_known"]:
+        last = [name for name in ("last_at", "last_monotonic_ms") if totals[f"told_{name}"] != totals[name]]
         if last:
             differences.append(("captures", None, f"the row of captures differs: {', '.join(last)}"))
-    return _told_differences(differences)
+    return _differences_problem(differences)
 
 
 _Difference = tuple[str, int | None, str]
@@ -312,13 +320,13 @@ def _difference(row: Any) -> _Difference:
         case "missing":
             text = f"the row{number} of {relation} is missing"
         case "surplus":
-            text = f"the row{number} of {relation} comes from no event"
+            text = f"no event accounts for the row{number} of {relation}"
         case _:
             text = f"the row{number} of {relation} differs: {', '.join(row['columns'])}"
     return relation, seq, text
 
 
-def _told_differences(differences: list[_Difference]) -> Problem | None:
+def _differences_problem(differences: list[_Difference]) -> Problem | None:
     if not differences:
         return None
     more = len(differences) - 1
@@ -335,9 +343,3 @@ def _uuid(text: str) -> UUID | None:
 
 def _wall_ms(microseconds: int | None) -> int | None:
     return None if microseconds is None else microseconds // 1000 + EPOCH_2000_MS
-
-
-def unfinished(seen: Seen) -> dict[str, Problem | None]:
-    """What a look alone says; the chain is added by whoever checked its parts."""
-    life = {BOOKS: None, GAPS: None, ENDS: None} if seen.life is None else seen.life.problems
-    return {**seen.problems, **life}

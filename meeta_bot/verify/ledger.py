@@ -13,12 +13,12 @@ from meeta_bot.timestamps import EPOCH_2000_MS
 from meeta_bot.verify.links import Span
 from meeta_bot.verify.verdict import Problem
 
-# The page's clock is put on the recorder's, and what happens at once is not told at once.
+# The page's clock is put on the recorder's, and what happens at once is not recorded at once.
 CLOCKS_APART_MS = 1000
 _LOSSES = {"signalling.lost": "signalling was lost", "capture.reconnecting": "the room was lost"}
 _BY_ANOTHER_PROCESS = frozenset({GapCause.PROCESS_KILLED})
 _NO_TIME = frozenset({GapCause.PROCESS_KILLED, GapCause.HOST_SUSPENDED})
-_UNTOLD_HINT = "nothing was seen then: treat it as a gap up to the next event, and report it"
+_UNCOVERED_HINT = "nothing was seen then: treat it as a gap up to the next event, and report it"
 
 
 class LifeEvent(NamedTuple):
@@ -36,7 +36,7 @@ class LifeEvent(NamedTuple):
         return self.occurred_at // 1000 + EPOCH_2000_MS
 
 
-class _Gap(msgspec.Struct):
+class _GapPayload(msgspec.Struct):
     from_at: int
     to_at: int
     cause: str
@@ -46,87 +46,87 @@ class _Gap(msgspec.Struct):
     to_ms: int | None = None
 
 
-class _Cause(msgspec.Struct):
+class _CausePayload(msgspec.Struct):
     cause: str | None = None
 
 
-class _End(msgspec.Struct):
+class _EndPayload(msgspec.Struct):
     reason: str | None = None
 
 
 class Ledger:
-    """Takes gaps and what they must agree with, in order, and remembers what is wrong first."""
+    """The ledger of a capture: takes gaps and the events they must agree with, in order; has the first problem."""
 
     def __init__(self) -> None:
         self.problem: Problem | None = None
         self.erased = 0  # gaps whose bounds are gone
-        self._gaps: list[tuple[LifeEvent, _Gap]] = []
+        self._gaps: list[tuple[LifeEvent, _GapPayload]] = []
         self._uncovered: list[LifeEvent] = []
         self._beats: list[LifeEvent] = []
-        self._kill_is_told = False
-        self._damage: list[tuple[int, int]] = []  # by number of the gap that tells it, how many events were lost
+        self._kill_has_gap = False
+        self._damage: list[tuple[int, int]] = []  # the number of the gap, and how many events were lost
 
-    def began_with(self, event: LifeEvent) -> None:
-        """Something that only a gap explains: signalling lost, or the whole room."""
+    def loss(self, event: LifeEvent) -> None:
+        """Take a loss that a gap must cover: of signalling, or of the whole room."""
         self._uncovered.append(event)
 
     def heartbeat(self, event: LifeEvent) -> None:
-        """The process lived."""
+        """Take a heartbeat: the process lived."""
         self._beats.append(event._replace(payload=None))
-        self._kill_is_told = False
+        self._kill_has_gap = False
 
     def gap(self, event: LifeEvent) -> None:
-        """The next gap."""
+        """Take the next gap."""
         if event.payload is None:
             self.erased += 1
             return
         try:
-            gap = msgspec.json.decode(event.payload, type=_Gap)
+            gap = msgspec.json.decode(event.payload, type=_GapPayload)
         except ValueError:
-            self._refute("this gap has no bounds that can be read", event.seq)
+            self._refute("the bounds of this gap can't be read", event.seq)
             return
         self._gaps.append((event._replace(payload=None), gap))
         span = _on_axis(event, gap)
         self._uncovered = [one for one in self._uncovered if not _covers(span, one.monotonic_ms)]
-        self._kill_is_told |= gap.cause == GapCause.PROCESS_KILLED or gap.lost == Lost.EVERYTHING
+        self._kill_has_gap |= gap.cause == GapCause.PROCESS_KILLED or gap.lost == Lost.EVERYTHING
         if gap.cause == GapCause.SPOOL_DAMAGED and gap.missed is not None:  # else it only took nothing for a while
             self._damage.append((event.seq, gap.missed))
 
     def ended(self, event: LifeEvent) -> None:
-        """Nothing follows: whatever was lost must have been told."""
+        """Take the end: gaps must cover every loss by now."""
         if self.erased:
             return
         for one in self._uncovered[:1]:
-            self._refute(f"{_LOSSES[one.type]} here, and no gap that follows covers it", one.seq, _UNTOLD_HINT)
-        if not self._kill_is_told and _reason(event.payload) == EndReason.PROCESS_KILLED:
-            self._refute("the process was killed, and no gap says since when", event.seq, _UNTOLD_HINT)
+            self._refute(f"{_LOSSES[one.type]} here, and no gap that follows covers it", one.seq, _UNCOVERED_HINT)
+        if not self._kill_has_gap and _reason(event.payload) == EndReason.PROCESS_KILLED:
+            self._refute("the process was killed, and no gap says since when", event.seq, _UNCOVERED_HINT)
 
     def check_bounds(self, began_at: int | None, interval_ms: int, silence_ms: int) -> None:
-        """Look at all gaps. `began_at` is the wall clock of the capture's beginning, if that is known."""
+        """Check the bounds of all gaps. `began_at` is the wall clock of the capture's beginning, if that is known."""
         for event, gap in self._gaps:
             problem = _bounds_problem(event, gap, began_at, silence_ms) or self._beats_problem(event, gap, interval_ms)
             if problem is not None:
                 self._refute(problem, event.seq)
 
     def spans(self) -> Iterator[Span]:
-        """The gaps on the monotonic clock of their capture."""
+        """Return the gaps on the monotonic clock of their capture."""
         return (_on_axis(event, gap) for event, gap in self._gaps)
 
     def damage_after(self, seq: int) -> tuple[int, int] | None:
-        """The first gap behind `seq` that tells of a damaged spool: its number, and how many events were lost."""
+        """Return number and lost events of the first gap behind `seq` with a damaged spool as cause."""
         return next((one for one in self._damage if one[0] > seq and one[1]), None)
 
-    def tells_damage(self, seq: int) -> bool:
-        """Is event `seq` a gap that tells of a damaged spool?"""
+    def is_damage(self, seq: int) -> bool:
+        """Tell whether event `seq` is a gap with a damaged spool as cause."""
         return any(number == seq for number, _ in self._damage)
 
     @property
     def last_damage(self) -> int | None:
-        """The number of the last gap so far that tells of a damaged spool."""
+        """The number of the last gap so far with a damaged spool as cause."""
         return self._damage[-1][0] if self._damage else None
 
-    def _beats_problem(self, event: LifeEvent, gap: _Gap, interval_ms: int) -> str | None:
-        """Whoever got no time gave no sign of life. At its edges, by an interval, a gap may be wider than it was."""
+    def _beats_problem(self, event: LifeEvent, gap: _GapPayload, interval_ms: int) -> str | None:
+        """Find a heartbeat in a gap in which the process got no time. By an interval a gap may be wider than it was."""
         if gap.cause not in _NO_TIME:
             return None
         span = _on_axis(event, gap)
@@ -136,7 +136,7 @@ class Ledger:
                 break
             # By both clocks: the monotonic one stands still while some machines are suspended, the other may be set.
             if gap.from_at + interval_ms < beat.wall_ms < gap.to_at - interval_ms:
-                return f"this gap says that the process got no time, and heartbeat {beat.seq} lies in its middle"
+                return f"this gap says that the process got no time, and heartbeat {beat.seq} lies in the middle of it"
         return None
 
     def _refute(self, text: str, seq: int, hint: str | None = None) -> None:
@@ -144,7 +144,7 @@ class Ledger:
             self.problem = Problem(text, seq, hint)
 
 
-def _bounds_problem(event: LifeEvent, gap: _Gap, began_at: int | None, silence_ms: int) -> str | None:
+def _bounds_problem(event: LifeEvent, gap: _GapPayload, began_at: int | None, silence_ms: int) -> str | None:
     if gap.from_at > gap.to_at or (gap.from_ms is not None and gap.to_ms is not None and gap.from_ms > gap.to_ms):
         return "this gap ends before it begins: did the clock jump?"
     # The monotonic clock where there is one: the other may have been set since.
@@ -154,12 +154,12 @@ def _bounds_problem(event: LifeEvent, gap: _Gap, began_at: int | None, silence_m
     after_ms = gap.to_ms - event.monotonic_ms if gap.to_ms is not None else gap.to_at - event.wall_ms
     # The end of a killed process is written by the next one, much later, with the time of its last word.
     if gap.cause not in _BY_ANOTHER_PROCESS and after_ms > silence_ms:
-        return "this gap ends after it was told"
+        return "this gap ends after it was recorded"
     return None
 
 
-def _on_axis(event: LifeEvent, gap: _Gap) -> Span:
-    """A gap on the monotonic clock; where it has only the other, the event that tells it has both."""
+def _on_axis(event: LifeEvent, gap: _GapPayload) -> Span:
+    """Return a gap on the monotonic clock; where it has only the other, its event has both."""
     if gap.from_ms is not None and gap.to_ms is not None:
         return Span(min(gap.from_ms, gap.to_ms), max(gap.from_ms, gap.to_ms), event.seq)
     moments = [event.monotonic_ms - (event.wall_ms - at) for at in (gap.from_at, gap.to_at)]
@@ -171,15 +171,18 @@ def _covers(span: Span, moment_ms: int) -> bool:
 
 
 def is_overflow(payload: str | None) -> bool:
-    """Is this the payload of a gap because the page's buffer was full?"""
+    """Tell whether a gap's payload names a full page buffer as the cause."""
     try:
-        return payload is not None and msgspec.json.decode(payload, type=_Cause).cause == GapCause.PAGE_BUFFER_OVERFLOW
+        return (
+            payload is not None
+            and msgspec.json.decode(payload, type=_CausePayload).cause == GapCause.PAGE_BUFFER_OVERFLOW
+        )
     except ValueError:
         return False
 
 
 def _reason(payload: str | None) -> str | None:
     try:
-        return None if payload is None else msgspec.json.decode(payload, type=_End).reason
+        return None if payload is None else msgspec.json.decode(payload, type=_EndPayload).reason
     except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""What the recorder said of itself: its beginning and end, its signs of life, its books and gaps."""
+"""The life of a recorder by its own account: its beginning and end, its signs of life, its books and gaps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from meeta_bot.limits import MISSED_HEARTBEATS
 from meeta_bot.verify.books import Books
 from meeta_bot.verify.ledger import Ledger, LifeEvent, is_overflow
-from meeta_bot.verify.links import Span, merged
+from meeta_bot.verify.links import Span, merged_spans
 from meeta_bot.verify.verdict import BOOKS, ENDS, GAPS, Problem
 
 SHORTEST_SILENCE_MS = 10_000  # twice what a recorder takes for a stall of its own, however often it gives signs of life
@@ -18,21 +18,21 @@ _DAMAGED_BOOKS_HINT = "books went with it; numbers and chain show whether events
 _SILENCE_HINT = "nothing was seen then and no gap says so: treat it as one, and report it"
 
 
-class _Beginning(msgspec.Struct):
+class _StartPayload(msgspec.Struct):
     heartbeat_interval_ms: int | None = None
 
 
 class Life:
-    """Takes what a recorder said of itself, in order.
+    """The life of a recorder: takes the events in which it reports on itself, in order.
 
-    `interval_ms` is how often it is expected to give a sign of life where it does not say so itself.
+    `interval_ms` is how often it is expected to give a sign of life where it does not declare that itself.
     """
 
     def __init__(self, interval_ms: int, through: int) -> None:
-        """`through` is the number of the last event."""
+        """Begin with no events; `through` is the number of the last one."""
         self.began_at: int | None = None
         self.alive_at: int | None = None
-        self.told_interval_ms: int | None = None
+        self.declared_interval_ms: int | None = None
         self.has_ended = False
         self.notes: list[str] = []
         self._problems: dict[str, Problem | None] = {BOOKS: None, GAPS: None, ENDS: None}
@@ -45,11 +45,11 @@ class Life:
 
     @property
     def problems(self) -> dict[str, Problem | None]:
-        """What is wrong first, by checks."""
+        """The first problem of each check."""
         return {**self._problems, GAPS: self._ledger.problem or self._problems[GAPS]}
 
     def take(self, event: LifeEvent) -> None:
-        """Look at the next event."""
+        """Take the next event."""
         match event.type:
             case "capture.started":
                 self._begin(event)
@@ -65,47 +65,49 @@ class Life:
                 if event.payload is None or is_overflow(event.payload):
                     self._books.missed(event.monotonic_ms, event.payload)
             case "signalling.lost" | "capture.reconnecting":
-                self._ledger.began_with(event)
+                self._ledger.loss(event)
                 if event.type == "capture.reconnecting":
                     self._books.new_stay()
             case "capture.ended":
                 self._end(event)
             case _:
-                self._books.kept_raw()
+                self._books.unknown()
 
     @property
     def interval_ms(self) -> int:
-        """How often the recorder gave a sign of life: as it said, else as expected, or more seldom if it did."""
-        if self.told_interval_ms is not None:
-            return self.told_interval_ms
+        """The interval of the recorder's signs of life: as declared, else as expected, or longer if it was."""
+        if self.declared_interval_ms is not None:
+            return self.declared_interval_ms
         steps = sorted(later - earlier for earlier, later in zip(self._beats, self._beats[1:], strict=False))
         return max(steps[len(steps) // 2], self._interval_ms) if len(steps) >= MISSED_HEARTBEATS else self._interval_ms
 
     @property
     def silence_ms(self) -> int:
-        """From here on, an interval without any event is one in which the capture did not see."""
+        """The shortest interval without any event in which the capture did not see."""
         return max(MISSED_HEARTBEATS * self.interval_ms, SHORTEST_SILENCE_MS)
 
     def close(self) -> None:
-        """Nothing follows."""
+        """End the life: no events follow."""
         if self._early_end is not None:
             self._refute_end(self._early_end)
         self._ledger.check_bounds(self.began_at, self.interval_ms, self.silence_ms)
 
     def check_silences(self, spans: Sequence[Span]) -> None:
-        """Are intervals without events covered by gaps? `spans` are the intervals with them, of the whole capture."""
-        found = merged([*spans, *self._ledger.spans()], self.silence_ms)
+        """Check that gaps cover the intervals without events; `spans` are those with events, of the whole capture."""
+        found = merged_spans([*spans, *self._ledger.spans()], self.silence_ms)
         if len(found) < 2:
             return
         seconds = (found[1].begin - found[0].end) / 1000
-        said = f"{seconds:.0f} s without any event, though a sign of life was due every {self.interval_ms / 1000:g} s"
+        silence = (
+            f"{seconds:.0f} s without any event, though a sign of life was due every {self.interval_ms / 1000:g} s"
+        )
         if self._ledger.erased:
-            self.notes.append(f"{said}; the bounds of {self._ledger.erased} gaps were erased")
+            self.notes.append(f"{silence}; the bounds of {self._ledger.erased} gaps were erased")
         else:
-            self._refute(GAPS, f"{said}, and no gap covers them", found[1].seq, _SILENCE_HINT)
+            self._refute(GAPS, f"{silence}, and no gap covers them", found[1].seq, _SILENCE_HINT)
 
     def damage_after(self, seq: int) -> tuple[int, int] | None:
-        """The first gap behind `seq` that tells of a damaged spool: its number, and how many events were lost."""
+        """Return number and lost events of the first gap behind `seq` with a damaged spool as cause."""
         return self._ledger.damage_after(seq)
 
     def _begin(self, event: LifeEvent) -> None:
@@ -114,10 +116,10 @@ class Life:
             self._refute(ENDS, "capture.started is not the first event: it was added", event.seq)
         elif event.payload is not None:
             try:
-                told = msgspec.json.decode(event.payload, type=_Beginning).heartbeat_interval_ms
+                declared = msgspec.json.decode(event.payload, type=_StartPayload).heartbeat_interval_ms
             except ValueError:
                 return
-            self.told_interval_ms = told if told and told > 0 else None
+            self.declared_interval_ms = declared if declared and declared > 0 else None
 
     def _end(self, event: LifeEvent) -> None:
         self.has_ended = True
@@ -128,15 +130,15 @@ class Life:
 
     def _refute_end(self, seq: int) -> None:
         why = "what follows was added"
-        if self._ledger.tells_damage(seq + 1):
-            why = f"a damaged spool had lost it, says event {seq + 1}, and whoever adopted that wrote another end"
+        if self._ledger.is_damage(seq + 1):
+            why = f"a damaged spool had lost it, according to event {seq + 1}, and its adopter wrote another end"
         self._refute(ENDS, f"capture.ended is not the last event: {why}", seq)
 
     def _refute_books(self, problem: str | None, seq: int) -> None:
         damage = self._ledger.last_damage
         if problem is not None and damage is not None:
-            told = f"{problem}: its spool was damaged, says event {damage}"
-            self._refute(BOOKS, told, seq, _DAMAGED_BOOKS_HINT)
+            text = f"{problem}: its spool was damaged, according to event {damage}"
+            self._refute(BOOKS, text, seq, _DAMAGED_BOOKS_HINT)
         elif problem is not None:
             self._refute(BOOKS, problem, seq, _BOOKS_HINT)
 

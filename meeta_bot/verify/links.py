@@ -1,4 +1,4 @@
-"""The digest chain of stored rows: is each the one that was sealed, and does each follow the one before?
+"""The check of the digest chain: each stored row is the one that was sealed, and follows the one before.
 
 Rows are taken as PostgreSQL has them, not as a reader would like to see them: a time that is no whole millisecond, a
 number with a digit that no double has, or a text where a number was are alterations. So what the digests cover is
@@ -20,14 +20,14 @@ from meeta_bot.limits import LARGEST_NUMBER
 from meeta_bot.timestamps import EPOCH_2000_MS
 from meeta_bot.verify.verdict import ALTERED_HINT, Problem
 
-MOST_SPANS = 1000  # of one chunk; a recorder that falls silent more often than this within so many events is none
+MOST_SPANS = 1000  # of one chunk; no recorder falls silent more often than this within so many events
 REMOVED = ": removed, or given another number"
 _UNREADABLE = "\0"  # in no text that was sealed, so that the commitment is another
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-class StoredEvent(NamedTuple):
+class ChainRow(NamedTuple):
     """A row of meeta.events in the order of the statement verify/events; times are microseconds from the year 2000."""
 
     seq: int
@@ -56,7 +56,7 @@ class Span(NamedTuple):
 
 
 class Links:
-    """Takes the rows of a part of a capture, in order, and remembers what is wrong first.
+    """The links of a part of a chain: takes its rows, in order, and remembers the first problem.
 
     `after` is the number before the part. A part that does not begin with 1 is given the row before it first, whose
     digest alone counts. `silence_ms` is how far apart on the monotonic clock events of one span may be.
@@ -73,8 +73,8 @@ class Links:
         self._moments: list[tuple[int, int]] = []
         self._silence_ms = silence_ms
 
-    def take(self, rows: Iterable[StoredEvent], sealed: Mapping[int, tuple[str, bytes]]) -> None:
-        """Look at the next rows; `sealed` has reason and bytes in quarantine of the placeholders among them."""
+    def take(self, rows: Iterable[ChainRow], sealed: Mapping[int, tuple[str, bytes]]) -> None:
+        """Take the next rows; `sealed` has reason and bytes in quarantine of the placeholders among them."""
         for row in rows:
             if row.seq == self._after and self._after > 0:
                 self._previous = row.digest
@@ -82,7 +82,7 @@ class Links:
             self.rows += 1
             if row.seq != self._expected and self.hole is None:
                 self.hole = _hole(row.seq, self._expected)
-            # Behind a hole nothing is known of the digest before; the hole itself is told.
+            # Behind a hole nothing is known of the digest before; the hole itself is reported.
             previous = self._previous if row.seq == self._expected else None
             problem = self._problem(row, previous, sealed.get(row.seq))
             if problem is not None and self.break_ is None:
@@ -92,12 +92,12 @@ class Links:
                 self._previous = row.digest
 
     def close(self, through: int) -> None:
-        """No rows follow up to `through`."""
+        """End the part: no rows follow up to `through`."""
         if self._expected <= through and self.hole is None:
             self.hole = _hole(through + 1, self._expected)
 
     def spans(self) -> list[Span]:
-        """When events happened, by the monotonic clock."""
+        """Return the intervals in which events happened, by the monotonic clock."""
         found: list[list[int]] = []  # begin, end, seq: a span for each event would take a tenth of all the time
         for moment, seq in sorted(self._moments):
             if found and moment - found[-1][1] <= self._silence_ms:
@@ -106,7 +106,7 @@ class Links:
                 found.append([moment, moment, seq])
         return [Span(*one) for one in found[:MOST_SPANS]]
 
-    def _problem(self, row: StoredEvent, previous: bytes | None, held: tuple[str, bytes] | None) -> str | None:
+    def _problem(self, row: ChainRow, previous: bytes | None, held: tuple[str, bytes] | None) -> str | None:
         if row.quarantine_reason is not None:
             self.quarantined += 1
             if abs(row.monotonic_ms) < LARGEST_NUMBER:
@@ -118,8 +118,8 @@ class Links:
         return _payload_problem(row) or _link_problem(envelope(self._capture_id, row), row, previous)
 
 
-def merged(spans: Sequence[Span], silence_ms: int) -> list[Span]:
-    """`spans` in order of time, those that are no more than `silence_ms` apart as one."""
+def merged_spans(spans: Sequence[Span], silence_ms: int) -> list[Span]:
+    """Merge `spans` in order of time: those that are no more than `silence_ms` apart become one."""
     found: list[Span] = []
     for span in sorted(spans):
         if found and span.begin - found[-1].end <= silence_ms:
@@ -130,8 +130,8 @@ def merged(spans: Sequence[Span], silence_ms: int) -> list[Span]:
     return found
 
 
-def envelope(capture_id: str, row: StoredEvent) -> tuple[Any, ...]:
-    """What the digest of a row covers besides its payload, as `chain.link` takes it."""
+def envelope(capture_id: str, row: ChainRow) -> tuple[Any, ...]:
+    """Return the columns that the digest of a row covers besides its payload, as `chain.link` takes them."""
     return (
         capture_id,
         *row[:5],
@@ -144,19 +144,19 @@ def envelope(capture_id: str, row: StoredEvent) -> tuple[Any, ...]:
 
 
 def _milliseconds(microseconds: int) -> int | str:
-    """Milliseconds since 1970; for no whole number of them a text, which no digest was made of."""
+    """Return milliseconds since 1970; for a fraction of one a text, which no digest was made of."""
     whole, rest = divmod(microseconds, 1000)
     return whole + EPOCH_2000_MS if rest == 0 else f"{microseconds} µs"
 
 
 def _hole(found: int, expected: int) -> Problem:
     if found < expected:
-        return Problem(f"event {found} is there, though numbers begin with 1: it was added", found, ALTERED_HINT)
+        return Problem(f"event {found} exists, though numbers begin with 1: it was added", found, ALTERED_HINT)
     many = f"events {expected} to {found - 1} are" if found - 1 > expected else f"event {expected} is"
-    return Problem(f"{many} not there{REMOVED}", expected, ALTERED_HINT)
+    return Problem(f"{many} missing{REMOVED}", expected, ALTERED_HINT)
 
 
-def _payload_problem(row: StoredEvent) -> str | None:
+def _payload_problem(row: ChainRow) -> str | None:
     if row.payload is None or row.salt is None:
         if row.payload is None and row.salt is None:
             return None
@@ -167,7 +167,7 @@ def _payload_problem(row: StoredEvent) -> str | None:
     return None
 
 
-def _link_problem(what: tuple[Any, ...], row: StoredEvent, previous: bytes | None) -> str | None:
+def _link_problem(what: tuple[Any, ...], row: ChainRow, previous: bytes | None) -> str | None:
     if previous is None:
         return None
     try:
@@ -178,7 +178,7 @@ def _link_problem(what: tuple[Any, ...], row: StoredEvent, previous: bytes | Non
 
 
 def _as_sealed(payload: str) -> bytes:
-    """The bytes that were sealed, if PostgreSQL made `payload` from them; others if it did not."""
+    """Return the bytes that were sealed, if PostgreSQL made `payload` from them; others if it did not."""
     try:
         return _encoder.encode(_decoder.decode(payload))
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
@@ -186,7 +186,7 @@ def _as_sealed(payload: str) -> bytes:
 
 
 def _number(text: str) -> float | str:
-    """A number with a point, if it is written as PostgreSQL writes a double that was sealed."""
+    """Parse a number with a point, if it is written as PostgreSQL writes a double that was sealed."""
     number = float(text)
     try:
         is_exact = format(Decimal(repr(number)), "f") == text
@@ -198,21 +198,21 @@ def _number(text: str) -> float | str:
 _decoder = msgspec.json.Decoder(float_hook=_number)
 
 
-# --- what waits in quarantine -------------------------------------------------------------------------------------
+# --- events in quarantine -----------------------------------------------------------------------------------------
 
 
 def _placeholder_problem(
-    capture_id: str, row: StoredEvent, previous: bytes | None, held: tuple[str, bytes] | None
+    capture_id: str, row: ChainRow, previous: bytes | None, held: tuple[str, bytes] | None
 ) -> str | None:
     if held is None:
-        return "the event waits in quarantine, says this row, and is not there: it was removed or altered there"
+        return "this row says that its event waits in quarantine, and it doesn't: it was removed or altered there"
     reason, sealed = held
     try:
         event = unsealed(sealed)
         fits = commit(event.salt, event.payload.encode("utf-8", "surrogatepass")) == row.commitment
         placeholder = _placeholder(event)
     except (ValueError, TypeError, AttributeError):
-        return "what waits in quarantine is no sealed event: it was altered there"
+        return "the entry in quarantine is not a sealed event: it was altered there"
     if not fits:
         return "payload in quarantine does not fit its commitment: it was altered there, or this row was"
     if capture_id != event.capture_id or row != (*placeholder, reason):
@@ -221,7 +221,7 @@ def _placeholder_problem(
 
 
 def _placeholder(event: SealedEvent) -> tuple[Any, ...]:
-    """The row that the sink stores in place of `event`, but for the reason."""
+    """Return the row that the sink stores instead of `event`, but for the reason."""
 
     def moment(ms: int) -> int:
         return (ms - EPOCH_2000_MS) * 1000

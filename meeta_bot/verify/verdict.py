@@ -1,4 +1,4 @@
-"""What verification says of a capture."""
+"""Verdicts on captures, and the checks and problems that they are made of."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ REBUILD_HINT = "the events are the truth: `meeta-bot db rebuild` derives these t
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Why a check refutes: one line, the first bad seq where there is one, and what to do where that is known."""
+    """The reason of a refutation: one line, the first bad seq if it has one, and what to do if that is known."""
 
     text: str
     seq: int | None = None
     hint: str | None = None
 
 
-class Check(msgspec.Struct, frozen=True):
-    """The result of one check; `seq`, `problem` and `hint` tell the first thing that is wrong."""
+class CheckResult(msgspec.Struct, frozen=True):
+    """The result of one check; `seq`, `problem` and `hint` describe the first thing that is wrong."""
 
     ok: bool
     seq: int | None = None
@@ -30,20 +30,20 @@ class Check(msgspec.Struct, frozen=True):
     hint: str | None = None
 
 
-class Spooled(msgspec.Struct, frozen=True):
-    """A capture in a spool that can be looked into: the last number that was given, and how many events wait."""
+class AwaitingDelivery(msgspec.Struct, frozen=True):
+    """A capture in a spool that can be read: the last number that was given, and how many events wait."""
 
     last_seq: int
     waiting: int
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found out about a capture, or about a meeting that no capture names (then `capture_id` is None).
+    """The verdict on a capture, or on a meeting that no capture names (then `capture_id` is None).
 
     `state` is ``recording``, ``ended`` or ``lost``, and ``missing`` when no event is stored, or ``spooled`` when they
     are known to wait elsewhere. `head` is the digest of
     the last event, hexadecimal. `erased` and `quarantined` count events whose payload is gone or waits in quarantine.
-    `notes` are no refutations.
+    `notes` are not refutations.
     """
 
     capture_id: str | None
@@ -56,20 +56,22 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: int
     verified: bool
     first_bad_seq: int | None
-    checks: dict[str, Check]
+    checks: dict[str, CheckResult]
     notes: list[str] = []
 
 
-def checks_of(problems: dict[str, Problem | None]) -> dict[str, Check]:
-    """Results by the names of the checks, in the order in which they are told."""
+def checks_of(problems: dict[str, Problem | None]) -> dict[str, CheckResult]:
+    """Return results by the names of the checks, in the order in which they are reported."""
     found = {}
     for name in CHECKS:
         if name in problems:
             problem = problems[name]
-            found[name] = Check(ok=True) if problem is None else Check(False, problem.seq, problem.text, problem.hint)
+            found[name] = (
+                CheckResult(ok=True) if problem is None else CheckResult(False, problem.seq, problem.text, problem.hint)
+            )
     return found
 
 
-def first_bad_seq(checks: dict[str, Check]) -> int | None:
-    """The smallest number that any check names."""
+def first_bad_seq(checks: dict[str, CheckResult]) -> int | None:
+    """Return the smallest number that any check names."""
     return min((check.seq for check in checks.values() if check.seq is not None), default=None)

@@ -1,4 +1,4 @@
-"""Who does the work: this process alone, or several of their own, each with a connection of its own."""
+"""The processes that verify: this one alone, or several others, each with a connection of its own."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from meeta_bot import database
 from meeta_bot.errors import DatabaseError
 from meeta_bot.settings import Settings
 from meeta_bot.verify import examine
-from meeta_bot.verify.examine import Chain, Look, Part, Seen
+from meeta_bot.verify.examine import CaptureJob, ChainFindings, ChainJob, Examined
 
-Job = Look | Part
-Result = Seen | Chain
+Job = CaptureJob | ChainJob
+Result = Examined | ChainFindings
 
 
 class Workers:
-    """Does jobs; any number may be given at once, and wait for their turn."""
+    """The workers that do jobs; any number of jobs may be given at once, and wait for their turn."""
 
     def __init__(self, perform: Callable[[Job], Awaitable[Any]]) -> None:
         self._perform = perform
 
     @overload
-    async def do(self, job: Look) -> Seen: ...
+    async def do(self, job: CaptureJob) -> Examined: ...
 
     @overload
-    async def do(self, job: Part) -> Chain: ...
+    async def do(self, job: ChainJob) -> ChainFindings: ...
 
     async def do(self, job: Job) -> Result:
-        """What `job` asks for.
+        """Run `job` and return its result.
 
         :raises DatabaseError: PostgreSQL refused or went away.
         """
@@ -47,7 +47,7 @@ class Workers:
 
 @asynccontextmanager
 async def alone(url: str, settings: Settings) -> AsyncIterator[Workers]:
-    """This process does the work, one job after the other: for a few captures that is done before others start."""
+    """Yield workers of this process, one job after the other: a few captures are done before other processes start."""
     connection = await examine.connect(url, settings)
     turn = asyncio.Lock()
 
@@ -63,7 +63,7 @@ async def alone(url: str, settings: Settings) -> AsyncIterator[Workers]:
 
 @asynccontextmanager
 async def processes(url: str, settings: Settings, number: int) -> AsyncIterator[Workers]:
-    """`number` processes do the work. They end with this one, however it ends."""
+    """Yield workers in `number` processes. They end with this one, however it ends."""
     # The address may hold a password: it goes through a pipe, never through arguments. Not forked: threads run here.
     pool = ProcessPoolExecutor(
         number,
@@ -87,7 +87,11 @@ async def processes(url: str, settings: Settings, number: int) -> AsyncIterator[
 
 async def _perform(connection: database.Connection, job: Job) -> Result:
     try:
-        return await (examine.look(connection, job) if isinstance(job, Look) else examine.part(connection, job))
+        return await (
+            examine.examine_capture(connection, job)
+            if isinstance(job, CaptureJob)
+            else examine.examine_chain(connection, job)
+        )
     except database.TROUBLE as error:
         raise database.trouble(error) from None
 
@@ -96,7 +100,7 @@ async def _perform(connection: database.Connection, job: Job) -> Result:
 
 
 class _Worker:
-    """A process's loop and connection, which is opened by the first job."""
+    """The loop and the connection of a process, which is opened by the first job."""
 
     def __init__(self, url: str, settings: Settings) -> None:
         self._url = url

@@ -20,7 +20,7 @@ import asyncpg
 import msgspec
 
 from meeta_bot import settings
-from meeta_bot.database.embedded.cluster import Places, server_command
+from meeta_bot.database.embedded.cluster import ClusterPaths, server_command
 from meeta_bot.reading import queries
 from meeta_bot.reading.queries import Filter, Reader
 from scripts.bench import filling
@@ -152,7 +152,7 @@ async def measure(server: Server, stored: int, filled: float, *, quick: bool) ->
 
 def _as_embedded() -> dict[str, str]:
     """The options of the server that `meeta-bot` starts when it is told of none, without where it listens."""
-    command = server_command(Places.of(settings.load()), binaries(_VERSION))
+    command = server_command(ClusterPaths.of(settings.load()), binaries(_VERSION))
     options = dict(option[2:].split("=", 1) for option in command if option.startswith("-c"))
     return {name: value for name, value in options.items() if not name.startswith(("unix_", "listen_"))}
 
@@ -235,12 +235,12 @@ async def _counts(reader: Reader, subject: Subject) -> int:
 
 
 async def _quiet_tail(reader: Reader, subject: Subject) -> int:
-    return len(await reader.heads_of_meeting([subject.capture_id]))
+    return len(await reader.progress_of_meeting([subject.capture_id]))
 
 
 async def _tail(reader: Reader, subject: Subject) -> int:
     [head, *_] = [
-        head for head in await reader.heads_of_meeting([subject.capture_id]) if head.capture_id == subject.capture_id
+        head for head in await reader.progress_of_meeting([subject.capture_id]) if head.capture_id == subject.capture_id
     ]
     return len(await reader.events([subject.capture_id], after=(subject.capture_id, head.last_seq - 10)))
 

@@ -90,7 +90,7 @@ async def test_the_shape_of_the_page_is_told_and_the_room_is_not_made(
     assert (code, troubles(answer)) == (0, {})
     assert answer["configuration"]["found"].startswith(how)
     assert answer["page"]["found"] == "HTTP status 200, no TLS"
-    assert "logged in anonymously by websocket (BOSH is there, too)" in answer["login"]["found"]
+    assert "logged in anonymously over websocket (BOSH is available, too)" in answer["login"]["found"]
     assert answer["lobby"]["found"].startswith("announced by the server")
     assert answer["breakout rooms"]["found"].startswith("not announced")
     assert answer["transcription"]["found"] == "on (transcription.enabled)"

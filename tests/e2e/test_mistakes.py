@@ -312,11 +312,11 @@ async def test_a_meeting_that_is_named_wrongly_is_told_with_one_that_is_spelt_al
     assert await run("timeline", "WeeklyStandpu", *options) == (
         3,
         "",
-        "error: There is no meeting 'WeeklyStandpu'\nhint:  did you mean 'weeklystandup'?\n",
+        "error: Meeting 'WeeklyStandpu' not found\nhint:  did you mean 'weeklystandup'?\n",
     )
     code, _, err = await run("timeline", "\x1b[31m[bold]", *options)
     assert code == 3
-    assert err.startswith(r"error: There is no meeting '\x1b[31m[bold]'")
+    assert err.startswith(r"error: Meeting '\x1b[31m[bold]' not found")
     code, _, err = await run("timeline", one[:3], *options)
     assert (code, err.splitlines()[1]) == (
         3,
@@ -324,10 +324,10 @@ async def test_a_meeting_that_is_named_wrongly_is_told_with_one_that_is_spelt_al
     )
     code, _, err = await run("timeline", one[:8], *options)
     assert code == 3
-    assert err.startswith(f"error: {one[:8]!r} fits several meetings: ")
+    assert err.startswith(f"error: {one[:8]!r} matches several meetings: ")
     assert one in err
     assert other in err
-    assert err.endswith("hint:  give more of the id\n")
+    assert err.endswith("hint:  give more digits of the id\n")
     assert await run("meetings", "--room", "nope", *options) == (
         0,
         "",
@@ -396,7 +396,7 @@ async def test_verify_whose_verdicts_nobody_reads_has_not_verified(arguments: st
     os.close(nobody)
     code, err = await run_with_output(end, *arguments.split(), "--all", "--database-url", newest_database)
     assert code == 8
-    assert err.startswith("error: Whoever read the verdicts has gone before the last one\nhint:  ")
+    assert err.startswith("error: The reader of the verdicts has gone before the last one\nhint:  ")
     assert len(err.splitlines()) == 2
 
 

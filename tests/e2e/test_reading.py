@@ -161,7 +161,7 @@ async def test_counts_obey_the_same_options(standup: str) -> None:
 async def test_a_person_is_told_that_nothing_was_found(standup: str) -> None:
     code, out, err = await run("events", "--participant", "Nobody", "--database-url", standup)
     assert (code, out) == (0, "")
-    assert "No such events" in err
+    assert "No events match" in err
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ async def test_a_capture_is_held_against_a_head_that_was_kept(standup: tuple[str
         await fetch(url, f"DELETE FROM meeta.{table}")  # noqa: S608
     code, out, _ = await verify(url, name, "--expect", head)
     assert code == 1
-    assert "nothing is stored of it" in out
+    assert "nothing of it is stored" in out
     assert (await verify(url, name))[0] == 1
     assert (await verify(url, "standup", "--expect", head))[0] == 3
 
@@ -112,7 +112,7 @@ async def test_a_capture_is_held_against_a_head_that_was_kept(standup: tuple[str
         (("standup", "--all"), 2, "don't go together"),
         (("--expect", "abc"), 2, "64 hexadecimal digits"),
         (("--expect", "0" * 64, "--all"), 2, "head of one capture"),
-        (("standup", "--expect", "0" * 64), 2, "these are 2"),
+        (("standup", "--expect", "0" * 64), 2, "2 are named"),
         (("nowhere",), 3, "no meeting"),
         (("6f1c1e0a-5a55-5c1e-8a55-0123456789ac",), 3, "no meeting"),
     ],

@@ -1,4 +1,4 @@
-"""What the doctor says of a database, on every supported version of PostgreSQL."""
+"""The doctor's findings on a database, on every supported version of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from meeta_bot import doctor, settings
-from meeta_bot.doctor import Examination, Result, Status
+from meeta_bot.doctor import Examination, Level, Result
 from tests.stack.postgres import Server
 
 DATABASE = [check for check in doctor.HERE if check.group == "database"]
@@ -21,18 +21,18 @@ NAMES = [check.name for check in DATABASE]
 
 
 async def look(url: str | None, **options: Any) -> dict[str, Result]:
-    """What each check of the database finds."""
+    """Return the result of each check of the database, by name."""
     given = {"database_url": url, **options}
     examination = Examination(given, None, None)
     examination.settings = settings.load(given)
     checks = [check for check in doctor.HERE if check.group == "database" or check.name == "settings"]
     found = {result.name: result async for result in doctor.examine(examination, checks)}
-    assert found.pop("settings").status is not Status.FAILED
+    assert found.pop("settings").level is not Level.FAILED
     return found
 
 
 def statuses(results: dict[str, Result]) -> dict[str, str]:
-    return {name: result.status.value for name, result in results.items()}
+    return {name: result.level.value for name, result in results.items()}
 
 
 async def execute(url: str, *statements: str) -> None:
@@ -81,7 +81,7 @@ async def test_a_newer_schema_is_a_failure_and_an_older_one_is_none(own_database
         own_database_url, "INSERT INTO meeta.migrations (number, name, sha256) VALUES (9999, '9999_later', '')"
     )
     result = (await look(own_database_url))["schema"]
-    assert (result.status, result.exit_code) == (Status.FAILED, 4)
+    assert (result.level, result.exit_code) == (Level.FAILED, 4)
     assert "9999" in result.found
     assert "newer meeta-bot" in (result.hint or "")
     await execute(
@@ -89,7 +89,7 @@ async def test_a_newer_schema_is_a_failure_and_an_older_one_is_none(own_database
         "UPDATE meeta.migrations SET number = 0 WHERE number = 1; DELETE FROM meeta.migrations WHERE number > 0",
     )
     result = (await look(own_database_url))["schema"]
-    assert result.status is Status.WARNING
+    assert result.level is Level.WARNING
     assert "db upgrade" in (result.hint or "")
 
 
@@ -97,30 +97,30 @@ async def test_a_view_that_another_version_made(own_database_url: str) -> None:
     other = "UPDATE meeta.definitions SET sha256 = '', program_version = '{}' WHERE name = 'views/counts'"
     await execute(own_database_url, other.format("0.0.1"))
     result = (await look(own_database_url))["schema"]
-    assert (result.status, result.found) == (Status.WARNING, "not as this program has it: views/counts")
+    assert (result.level, result.found) == (Level.WARNING, "not as this program has it: views/counts")
     assert "db upgrade" in (result.hint or "")
     await execute(own_database_url, other.format("99.0.0"))
     result = (await look(own_database_url))["schema"]
-    assert (result.status, result.found) == (Status.FAILED, "views/counts of a newer program")
+    assert (result.level, result.found) == (Level.FAILED, "views/counts of a newer program")
     assert "newer meeta-bot" in (result.hint or "")
 
 
 async def test_a_schema_from_before_the_first_release_is_a_failure(own_database_url: str) -> None:
     await execute(own_database_url, "UPDATE meeta.migrations SET name = '0001_initial'")
     result = (await look(own_database_url))["schema"]
-    assert (result.status, result.exit_code) == (Status.FAILED, 4)
+    assert (result.level, result.exit_code) == (Level.FAILED, 4)
     assert "meeta_before" in (result.hint or "")
 
 
 async def test_a_migration_that_was_changed_after_it_was_applied_is_a_failure(own_database_url: str) -> None:
     await execute(own_database_url, "UPDATE meeta.migrations SET sha256 = '' WHERE number = 1")
     result = (await look(own_database_url))["schema"]
-    assert (result.status, "0001_tables" in result.found) == (Status.FAILED, True)
+    assert (result.level, "0001_tables" in result.found) == (Level.FAILED, True)
 
 
 @asynccontextmanager
 async def role(url: str, name: str, *grants: str) -> AsyncIterator[str]:
-    """The address of `url` for a role that has only `grants`, which is gone afterwards."""
+    """Yield the address of `url` for a role that has only `grants`, which is gone afterwards."""
     await execute(url, f"CREATE ROLE {name} LOGIN", *(grant.format(role=name) for grant in grants))
     try:
         yield url.replace("user=meeta", f"user={name}")
@@ -132,18 +132,18 @@ async def test_missing_rights_are_told_one_after_the_other(own_database_url: str
     url = own_database_url
     async with role(url, "doctor_a") as poor:
         results = await look(poor)
-        assert (results["rights"].status, results["rights"].found) == (
-            Status.FAILED,
+        assert (results["rights"].level, results["rights"].found) == (
+            Level.FAILED,
             "doctor_a may not use the schema meeta",
         )
     async with role(url, "doctor_a", "GRANT USAGE ON SCHEMA meeta TO {role}") as poor:
         rights = (await look(poor))["rights"]
-        assert rights.status is Status.FAILED
+        assert rights.level is Level.FAILED
         assert all(table in rights.found for table in ("captures", "events", "meetings", "migrations", "visits"))
     grants = ("GRANT USAGE ON SCHEMA meeta TO {role}", "GRANT ALL ON ALL TABLES IN SCHEMA meeta TO {role}")
     async with role(url, "doctor_a", *grants) as writer:
         results = await look(writer)
-        assert results["rights"].status is Status.WARNING
+        assert results["rights"].level is Level.WARNING
         assert "partitions" in results["rights"].found
         assert {status for name, status in statuses(results).items() if name != "rights"} == {"ok"}
 
@@ -162,14 +162,14 @@ async def test_a_right_to_change_counts_table_by_table(own_database_url: str) ->
 async def test_a_role_that_may_not_create_the_schema_is_told_where_there_is_none(empty_url: str) -> None:
     async with role(empty_url, "doctor_c") as poor:
         result = (await look(poor))["rights"]
-    assert (result.status, "may not create the schema" in result.found) == (Status.FAILED, True)
+    assert (result.level, "may not create the schema" in result.found) == (Level.FAILED, True)
 
 
 async def test_a_role_that_only_reads_is_told(own_database_url: str) -> None:
     grants = ("ALTER ROLE {role} SET default_transaction_read_only = on", "GRANT pg_read_all_data TO {role}")
     async with role(own_database_url, "doctor_d", *grants) as reader:
         result = (await look(reader))["rights"]
-    assert (result.status, "read-only" in result.found) == (Status.FAILED, True)
+    assert (result.level, "read-only" in result.found) == (Level.FAILED, True)
 
 
 async def test_missing_months_are_named(own_database_url: str) -> None:
@@ -180,7 +180,7 @@ async def test_missing_months_are_named(own_database_url: str) -> None:
         await connection.close()
     await execute(own_database_url, f"DROP TABLE meeta.events_{month}")
     result = (await look(own_database_url))["partitions"]
-    assert result.status is Status.WARNING
+    assert result.level is Level.WARNING
     assert f"missing: {month.replace('_', '-')}" in result.found
 
 
@@ -191,7 +191,7 @@ async def test_what_is_in_quarantine_is_a_warning(own_database_url: str) -> None
         " VALUES ('a', 1, 'refused', '', 'x', ''), ('a', 2, 'refused', '', 'x', ''), ('a', 1, 'conflict', '', 'x', '')",
     )
     result = (await look(own_database_url))["quarantine"]
-    assert result.status is Status.WARNING
+    assert result.level is Level.WARNING
     assert result.found.startswith("2 events refused by PostgreSQL, 1 in conflict")
 
 
@@ -206,7 +206,7 @@ async def test_clocks_that_differ_are_told(
     wall_ms = SystemClock.wall_ms
     monkeypatch.setattr(SystemClock, "wall_ms", lambda self: wall_ms(self) + off_ms)
     result = (await look(database_url))["server clock"]
-    assert result.status == status
+    assert result.level == status
     if status != "ok":
         assert ("ahead of" if off_ms > 0 else "behind") in result.found
 
@@ -231,14 +231,14 @@ async def test_a_wrong_password_is_told_without_it(own_database_url: str, server
             rules.write_text(before)
             await execute(own_database_url, "SELECT pg_reload_conf()")
     result = results["PostgreSQL"]
-    assert result.status is Status.FAILED
+    assert result.level is Level.FAILED
     assert "password" in (result.hint or "")
     assert "wr0ng" not in repr(results)
 
 
 @asynccontextmanager
 async def answering(answer: bytes) -> AsyncIterator[str]:
-    """The address of a TCP server that says `answer` to everybody, whatever they want."""
+    """Yield the address of a TCP server that says `answer` to everybody, whatever they want."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -255,7 +255,7 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
 async def test_what_is_no_postgresql_is_told_as_that(answer: bytes) -> None:
     async with answering(answer) as url:
         result = (await look(url))["PostgreSQL"]
-    assert result.status is Status.FAILED
+    assert result.level is Level.FAILED
     assert result.hint
     assert "hush" not in repr(result)
 
@@ -273,5 +273,5 @@ async def test_the_embedded_server_is_not_made_for_a_look() -> None:
 async def test_a_place_that_the_embedded_server_s_user_can_not_enter_is_told_before_it_is_made() -> None:
     with tempfile.TemporaryDirectory(prefix="meeta-test-") as folder:  # which only root can enter
         result = (await look(None, data_directory=f"{folder}/data"))["PostgreSQL"]
-    assert (result.status, result.found.endswith(f"who can't enter {folder}")) == (Status.FAILED, True)
+    assert (result.level, result.found.endswith(f"who can't enter {folder}")) == (Level.FAILED, True)
     assert "MEETA_DATA_DIRECTORY" in (result.hint or "")

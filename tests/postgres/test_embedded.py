@@ -20,7 +20,7 @@ import pytest
 from meeta_bot import settings
 from meeta_bot.database import embedded, migrations
 from meeta_bot.database.embedded import cluster, keeper
-from meeta_bot.database.embedded.cluster import Places
+from meeta_bot.database.embedded.cluster import ClusterPaths
 from meeta_bot.errors import EmbeddedDatabaseError
 from meeta_bot.settings import Settings
 from tests.postgres.samples import small_capture
@@ -41,7 +41,7 @@ def directory_of_ones_own() -> Iterator[Settings]:
         for process in processes(chosen):
             process.send(signal.SIGKILL)
         shutil.rmtree(directory, ignore_errors=True)
-        shutil.rmtree(Places.of(chosen).socket, ignore_errors=True)
+        shutil.rmtree(ClusterPaths.of(chosen).socket, ignore_errors=True)
 
 
 @pytest.fixture
@@ -56,15 +56,15 @@ def prepared() -> Iterator[Path]:
     """A cluster that was made once, to be copied: initdb takes seconds where disks are slow."""
     with directory_of_ones_own() as chosen:
         cluster.prepare(chosen)
-        yield Places.of(chosen).data
+        yield ClusterPaths.of(chosen).data
 
 
 @pytest.fixture
 def options(bare: Settings, prepared: Path) -> Settings:
     """A data directory whose cluster is made."""
-    places = Places.of(bare)
-    cluster.make_home(places)
-    subprocess.run(["cp", "-a", prepared, places.data], check=True)
+    paths = ClusterPaths.of(bare)
+    cluster.make_home(paths)
+    subprocess.run(["cp", "-a", prepared, paths.data], check=True)
     return bare
 
 
@@ -75,7 +75,7 @@ def processes(chosen: Settings) -> list[Process]:
 
 def server_of(chosen: Settings) -> Process:
     """The server's first process."""
-    return Process(int((Places.of(chosen).data / "postmaster.pid").read_text().split()[0]))
+    return Process(int((ClusterPaths.of(chosen).data / "postmaster.pid").read_text().split()[0]))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -103,8 +103,8 @@ async def test_whole_life(bare: Settings) -> None:
 async def test_listens_on_a_private_socket_only(options: Settings) -> None:
     async with embedded.running(options) as url:
         assert (await fetch(url, "SHOW listen_addresses"))[0]["listen_addresses"] == ""
-        assert Places.of(options).socket.stat().st_mode & 0o077 == 0
-        assert Places.of(options).data.stat().st_mode & 0o077 == 0
+        assert ClusterPaths.of(options).socket.stat().st_mode & 0o077 == 0
+        assert ClusterPaths.of(options).data.stat().st_mode & 0o077 == 0
         encoding = await fetch(url, "SELECT pg_encoding_to_char(encoding) AS e, datcollate AS c FROM pg_database")
         assert {tuple(row.values()) for row in encoding} == {("UTF8", "C")}
         assert (await fetch(url, "SHOW fsync"))[0]["fsync"] == "on"
@@ -167,7 +167,7 @@ async def test_crash_of_everything_at_once(options: Settings) -> None:
         user = cluster.account()
         stranger = await asyncio.create_subprocess_exec("sleep", "60", **user.identity)
         try:
-            pid_file = Places.of(options).data / "postmaster.pid"
+            pid_file = ClusterPaths.of(options).data / "postmaster.pid"
             lines = pid_file.read_text().split("\n")
             pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]))
             await embedded.ensure(options)
@@ -250,7 +250,7 @@ async def test_stop_where_nothing_ever_was(bare: Settings) -> None:
 async def test_long_data_directory_gets_a_short_socket(options: Settings) -> None:
     long = options.data_directory / ("deep" * 30)
     chosen = settings.load({"data_directory": str(long)})
-    socket = Places.of(chosen).socket
+    socket = ClusterPaths.of(chosen).socket
     assert len(str(socket)) <= cluster.LONGEST_SOCKET_DIRECTORY
     try:
         async with embedded.running(chosen) as url:
@@ -261,16 +261,16 @@ async def test_long_data_directory_gets_a_short_socket(options: Settings) -> Non
 
 @pytest.mark.parametrize("trap", ["link", "open", "file"])
 async def test_socket_directory_that_somebody_else_made_is_refused(bare: Settings, trap: str) -> None:
-    places = Places.of(bare)
-    cluster.make_home(places)
+    paths = ClusterPaths.of(bare)
+    cluster.make_home(paths)
     if trap == "link":
         (bare.data_directory / "elsewhere").mkdir()
-        places.socket.symlink_to(bare.data_directory / "elsewhere")
+        paths.socket.symlink_to(bare.data_directory / "elsewhere")
     elif trap == "open":
-        places.socket.mkdir()
-        places.socket.chmod(0o777)
+        paths.socket.mkdir()
+        paths.socket.chmod(0o777)
     else:
-        places.socket.touch()
+        paths.socket.touch()
     with pytest.raises(EmbeddedDatabaseError, match="not a private directory"):
         async with embedded.running(bare):
             pass
@@ -280,7 +280,7 @@ async def test_socket_directory_that_somebody_else_made_is_refused(bare: Setting
 async def test_reason_of_a_failing_start_is_in_the_error(options: Settings) -> None:
     async with embedded.running(options):
         pass
-    (Places.of(options).data / "postgresql.conf").write_text("no_such_setting = 1\n")
+    (ClusterPaths.of(options).data / "postgresql.conf").write_text("no_such_setting = 1\n")
     with pytest.raises(EmbeddedDatabaseError, match=r"no_such_setting|configuration file"):
         async with embedded.running(options):
             pass
@@ -288,8 +288,8 @@ async def test_reason_of_a_failing_start_is_in_the_error(options: Settings) -> N
 
 
 async def test_data_of_another_version_is_not_touched(bare: Settings) -> None:
-    data = Places.of(bare).data
-    cluster.make_home(Places.of(bare))
+    data = ClusterPaths.of(bare).data
+    cluster.make_home(ClusterPaths.of(bare))
     data.mkdir()
     (data / "PG_VERSION").write_text("9\n")
     with pytest.raises(EmbeddedDatabaseError, match="PostgreSQL 9"):
@@ -298,9 +298,9 @@ async def test_data_of_another_version_is_not_touched(bare: Settings) -> None:
 
 
 async def test_interrupted_initdb_is_begun_again(bare: Settings) -> None:
-    places = Places.of(bare)
-    cluster.make_home(places)
-    half = places.home / "data.new"
+    paths = ClusterPaths.of(bare)
+    cluster.make_home(paths)
+    half = paths.home / "data.new"
     half.mkdir()
     (half / "PG_VERSION").write_text("18\n")
     async with embedded.running(bare) as url:
@@ -348,7 +348,7 @@ def test_as_an_ordinary_user(bare: Settings) -> None:
         **identity,
     )
     assert done.stdout == "up\n", done.stderr
-    assert Places.of(bare).data.stat().st_uid == nobody.pw_uid
+    assert ClusterPaths.of(bare).data.stat().st_uid == nobody.pw_uid
     assert processes(bare) == []
 
 

@@ -276,10 +276,10 @@ async def test_heads_say_how_far_captures_are_stored(database_url: str) -> None:
     running, over = seal_all([started("a"), joined(1, "a")]), seal_all([started("b"), joined(1, "a"), ended(5)])
     await write(database_url, running, over)
     async with queries.reading(database_url, SETTINGS) as reader:
-        heads = {head.capture_id: (head.last_seq, head.event_count, head.ended) for head in await reader.heads()}
+        heads = {head.capture_id: (head.last_seq, head.event_count, head.ended) for head in await reader.progress()}
         assert heads == {running[0].capture_id: (2, 2, False), over[0].capture_id: (3, 3, True)}
-        assert [head.last_seq for head in await reader.heads([over[0].capture_id])] == [3]
-        assert await reader.heads([]) == []
+        assert [head.last_seq for head in await reader.progress([over[0].capture_id])] == [3]
+        assert await reader.progress([]) == []
 
 
 async def test_following_goes_on_with_every_capture_until_all_have_ended(database_url: str) -> None:
@@ -386,10 +386,10 @@ async def test_a_page_reads_little_more_than_it_returns(
                 selection = await reader._selection([largest], wanted)
                 explained = _Explained(plain)
                 reader._connection = explained  # type: ignore[assignment]
-                page = await reader._page(largest, selection, after, 200)
+                rows = await reader._page_of_rows(largest, selection, after, 200)
                 reader._connection = plain
-                assert len(page) > 100
-                assert explained.buffers <= most * len(page), wanted
+                assert len(rows) > 100
+                assert explained.buffers <= most * len(rows), wanted
 
 
 async def test_new_events_are_vacuumed_soon_in_every_month(database_url: str) -> None:

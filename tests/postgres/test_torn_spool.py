@@ -91,8 +91,8 @@ async def test_a_torn_tail_that_is_not_delivered_refutes_the_numbers_alone(datab
     missing = MESSAGES + 3 - found.events
     assert missing > 1
     assert found.checks["numbers"].problem == (
-        f"events {MESSAGES - missing + 1} to {MESSAGES} are not there: up to {missing} events were lost with a "
-        f"damaged spool, says event {MESSAGES + 1}"
+        f"events {MESSAGES - missing + 1} to {MESSAGES} are missing: up to {missing} events were lost with a "
+        f"damaged spool, according to event {MESSAGES + 1}"
     )
 
 
@@ -116,8 +116,8 @@ async def test_an_end_that_was_delivered_unnoticed_is_named_as_what_it_is(databa
     found = await adopted(database_url, await torn(spool, tmp_path / "left"), state.capture_id)
     assert (refuted(found), found.first_bad_seq, found.events) == ({"ends"}, MESSAGES, MESSAGES + 3), found
     assert found.checks["ends"].problem == (
-        f"capture.ended is not the last event: a damaged spool had lost it, says event {MESSAGES + 1}, and whoever "
-        "adopted that wrote another end"
+        f"capture.ended is not the last event: a damaged spool had lost it, according to event {MESSAGES + 1}, and "
+        "its adopter wrote another end"
     )
 
 
@@ -134,5 +134,5 @@ async def test_books_that_were_lost_with_a_torn_tail_are_named_as_what_they_are(
     problem = found.checks["books"].problem
     assert problem is not None
     assert problem.endswith(
-        f"and {MESSAGES + 2} come before this end: its spool was damaged, says event {MESSAGES + 1}"
+        f"and {MESSAGES + 2} come before this end: its spool was damaged, according to event {MESSAGES + 1}"
     )

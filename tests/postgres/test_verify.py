@@ -43,7 +43,7 @@ from meeta_bot.events import (
     SignallingLost,
     Unknown,
 )
-from meeta_bot.verify import Spooled, Verdict
+from meeta_bot.verify import AwaitingDelivery, Verdict
 from tests import tapes
 from tests.postgres.samples import (
     BEGAN_MS,
@@ -83,7 +83,7 @@ def heartbeat(ms: int, events: int, messages: int | None = None, **counts: int) 
 
 
 def sound_story(offset: int = 0, meeting: str = MEETING) -> list[Event]:
-    """A capture as the recorder tells one: books that agree, and a silence with its gap."""
+    """Return a capture as the recorder writes one: books that agree, and a silence with its gap."""
     gap = CaptureGap(
         cause=GapCause.SIGNALLING_LOST,
         lost=Lost.EVERYTHING,
@@ -117,7 +117,7 @@ SOON = datetime.fromtimestamp(BEGAN_MS / 1000, UTC)  # captures of the samples a
 
 
 async def verdicts(url: str, *captures: str | Sequence[SealedEvent], **options: Any) -> list[Verdict]:
-    """What is said of some captures, of all by default."""
+    """Return the verdicts on some captures, on all by default."""
     options = {"now": SOON} | options
     names = [capture if isinstance(capture, str) else capture[0].capture_id for capture in captures]
     names = names or await verify.stored_captures(url, bot_settings.load())
@@ -126,13 +126,13 @@ async def verdicts(url: str, *captures: str | Sequence[SealedEvent], **options: 
 
 
 async def verdict(url: str, capture: str | Sequence[SealedEvent], **options: Any) -> Verdict:
-    """What is said of one capture."""
+    """Return the verdict on one capture."""
     [found] = await verdicts(url, capture, **options)
     return found
 
 
 def refuted(found: Verdict) -> set[str]:
-    """The checks that refute."""
+    """Return the checks that refute."""
     assert found.verified == all(check.ok for check in found.checks.values())
     return {name for name, check in found.checks.items() if not check.ok}
 
@@ -294,7 +294,7 @@ async def test_a_capture_without_an_end_and_without_life_is_said_to_be_lost_and_
     later = (await fetch(database_url, "SELECT max(occurred_at) + interval '61 seconds' AS at FROM meeta.events"))[0]
     found = await verdict(database_url, batch, now=later["at"])
     assert (refuted(found), found.state) == (set(), "lost")
-    assert "no end yet" in found.notes[0]
+    assert "lost and without an end" in found.notes[0]
 
 
 # --- what waits in a spool --------------------------------------------------------------------------------------------
@@ -305,27 +305,29 @@ async def test_what_waits_in_a_spool_is_not_missing(database_url: str, tmp_path:
     state = msgspec.structs.replace(tapes.first_state(tapes.names()[0]), capture_id=name)
     for event in (started(), joined(10, "a"), joined(20, "b")):
         await spool.append(name, Append(state, [event], BEGAN_MS))
-    looked = {one.capture_id: Spooled(one.last_seq or 0, one.waiting) for one in read_statuses(tmp_path)[0].captures}
-    assert looked == {name: Spooled(3, 3)}
+    awaiting = {
+        one.capture_id: AwaitingDelivery(one.last_seq or 0, one.waiting) for one in read_statuses(tmp_path)[0].captures
+    }
+    assert awaiting == {name: AwaitingDelivery(3, 3)}
 
     missing = await verdict(database_url, name)
     assert (refuted(missing), missing.state) == ({"numbers"}, "missing")
-    found = await verdict(database_url, name, spooled=looked)
+    found = await verdict(database_url, name, awaiting=awaiting)
     assert (refuted(found), found.state, found.first_bad_seq) == (set(), "spooled", None)
     assert found.notes[0].startswith("3 events wait in the spool")
 
     sealed = [spooled.event for spooled in await spool.read(10)]
     await spool.close()
     await write(database_url, sealed[:2])
-    found = await verdict(database_url, name, spooled=looked)
+    found = await verdict(database_url, name, awaiting=awaiting)
     assert (refuted(found), [note.split(":")[0] for note in found.notes]) == (
         set(),
         ["3 events wait in the spool of this machine"],
     )
     await write(database_url, sealed)
-    assert (await verdict(database_url, name, spooled=looked)).notes == []  # they have arrived since that look
+    assert (await verdict(database_url, name, awaiting=awaiting)).notes == []  # they have arrived since that look
     await tamper(database_url, "DELETE FROM meeta.events WHERE seq = 2")
-    assert refuted(await verdict(database_url, name, spooled=looked)) >= {"numbers"}
+    assert refuted(await verdict(database_url, name, awaiting=awaiting)) >= {"numbers"}
 
 
 # --- heads that are kept elsewhere ------------------------------------------------------------------------------------
@@ -392,7 +394,7 @@ async def test_a_capture_that_stands_in_anothers_place_is_refuted(database_url: 
 
 
 async def tamper(url: str, statement: str, *arguments: Any) -> None:
-    """What somebody with the right to write does behind our back."""
+    """Alter the database as somebody with the right to write it could, behind our back."""
     await fetch(url, statement, *arguments)
 
 
@@ -550,13 +552,13 @@ async def test_a_number_in_place_of_its_text_is_refuted(database_url: str) -> No
         ("UPDATE meeta.meetings SET capture_count = 2", "differs: capture_count"),
         ("DELETE FROM meeta.meetings", "of meetings is missing"),
         ("UPDATE meeta.visits SET display_name = 'Eve' WHERE joined_seq = 6", "row 6 of visits differs: display_name"),
-        ("UPDATE meeta.visits SET joined_seq = 5 WHERE joined_seq = 6", "row 5 of visits comes from no event"),
+        ("UPDATE meeta.visits SET joined_seq = 5 WHERE joined_seq = 6", "no event accounts for the row 5 of visits"),
         ("DELETE FROM meeta.visits WHERE joined_seq = 7", "row 7 of visits is missing"),
         ("UPDATE meeta.gaps SET to_at = to_at - interval '1 minute'", "row 14 of gaps differs: to_at"),
         ("DELETE FROM meeta.gaps", "row 14 of gaps is missing"),
         (
             "INSERT INTO meeta.gaps (capture_id, seq) SELECT capture_id, 9 FROM meeta.captures",
-            "row 9 of gaps comes from no event",
+            "no event accounts for the row 9 of gaps",
         ),
     ],
 )
@@ -681,7 +683,7 @@ async def test_a_placeholder_or_what_waits_for_it_that_was_altered_is_refuted(
     assert found.first_bad_seq == seq, found
 
 
-async def test_a_capture_all_of_which_is_in_quarantine_is_told(database_url: str) -> None:
+async def test_a_capture_all_of_which_is_in_quarantine_is_capture_of(database_url: str) -> None:
     name = "ffffffff-ffff-4fff-bfff-ffffffffffff"
     await write(database_url, seal_all([started(), ended(1)], name), seal_all([started()], "no uuid"))
     found = await verdicts(database_url)
@@ -700,8 +702,8 @@ async def test_a_conflict_is_told_and_refutes_nothing(database_url: str) -> None
 # --- books, gaps, beginning and end -----------------------------------------------------------------------------------
 
 
-def told(*story: Event) -> list[SealedEvent]:
-    """A capture with a beginning and an end, and this in between."""
+def capture_of(*story: Event) -> list[SealedEvent]:
+    """Return a capture with a beginning and an end, and this story in between."""
     last = max((event.monotonic_ms for event in story), default=0)
     return seal_all([started(), *story, ended(last + 1)])
 
@@ -721,7 +723,7 @@ def told(*story: Event) -> list[SealedEvent]:
     ],
 )
 async def test_books_agree_with_what_is_stored(database_url: str, story: list[Event], seq: int | None) -> None:
-    batch = told(*story)
+    batch = capture_of(*story)
     await write(database_url, batch)
     found = await verdict(database_url, batch)
     assert (refuted(found), found.first_bad_seq) == (set() if seq is None else {"books"}, seq), found
@@ -731,24 +733,24 @@ def balanced(
     ms: int, events: int, *, page: tuple[int, int, int] | None = None, normalized: int | None = None, **counts: int
 ) -> Event:
     """A heartbeat that says of every message what became of it; `page` is what it made, what was taken and missed."""
-    told = msgspec.structs.asdict(heartbeat(ms, events, **counts).payload)
-    told["normalized"] = events if normalized is None else normalized
+    books = msgspec.structs.asdict(heartbeat(ms, events, **counts).payload)
+    books["normalized"] = events if normalized is None else normalized
     made, taken, missed = page or (None, None, None)
-    payload = CaptureHeartbeat(**told | {"page_made": made, "page_taken": taken, "page_missed": missed})
+    payload = CaptureHeartbeat(**books | {"page_made": made, "page_taken": taken, "page_missed": missed})
     return happening(payload, ms)
 
 
 def balanced_end(ms: int, events: int, normalized: int | None = None, **counts: int) -> Event:
     """The end with its books."""
-    told: dict[str, Any] = {
+    books: dict[str, Any] = {
         "absorbed": 0,
         "sampled": 0,
         "refused": 0,
         "unknown": 0,
         "normalized": normalized or events,
     } | counts
-    messages = sum(told.values()) - told["unknown"]
-    return happening(CaptureEnded(reason=EndReason.OPERATOR, events=events, **{"messages": messages} | told), ms)
+    messages = sum(books.values()) - books["unknown"]
+    return happening(CaptureEnded(reason=EndReason.OPERATOR, events=events, **{"messages": messages} | books), ms)
 
 
 @pytest.mark.parametrize(
@@ -767,7 +769,7 @@ def balanced_end(ms: int, events: int, normalized: int | None = None, **counts: 
 async def test_books_say_of_every_message_what_became_of_it(
     database_url: str, story: list[Event], seq: int | None
 ) -> None:
-    batch = told(*story)
+    batch = capture_of(*story)
     await write(database_url, batch)
     found = await verdict(database_url, batch)
     assert (refuted(found), found.first_bad_seq) == (set() if seq is None else {"books"}, seq), found
@@ -829,14 +831,14 @@ LATER = 90_000
     ],
 )
 async def test_what_a_page_missed_is_told_as_gaps(database_url: str, story: list[Event], seq: int | None) -> None:
-    batch = told(*story)
+    batch = capture_of(*story)
     await write(database_url, batch)
     found = await verdict(database_url, batch)
     assert (refuted(found), found.first_bad_seq) == (set() if seq is None else {"books"}, seq), found
 
 
 async def test_of_erased_gaps_nobody_knows_how_many_they_tell_of(database_url: str) -> None:
-    batch = told(overflow(5, 17), balanced(10, 2, page=(5, 3, 17)), balanced(20, 3, page=(9, 9, 17)))
+    batch = capture_of(overflow(5, 17), balanced(10, 2, page=(5, 3, 17)), balanced(20, 3, page=(9, 9, 17)))
     await write(database_url, batch)
     await tamper(database_url, "UPDATE meeta.events SET payload = NULL, salt = NULL WHERE seq = 2")
     await migrations.rebuild(database_url, bot_settings.load())
@@ -846,7 +848,7 @@ async def test_of_erased_gaps_nobody_knows_how_many_they_tell_of(database_url: s
 def gap(
     ms: int, begin: int, end: int, cause: GapCause = GapCause.SIGNALLING_LOST, *, set_ms: int | None = None, **more: Any
 ) -> Event:
-    """A gap that is told at `ms`; with the monotonic clock, too, when the wall clock was set by `set_ms` before."""
+    """Return a gap that is recorded at `ms`; with monotonic bounds, too, when the wall clock was set by `set_ms`."""
     off = BEGAN_MS + (set_ms or 0)
     bounds = {} if set_ms is None else {"from_ms": begin, "to_ms": end}
     payload = CaptureGap(cause=cause, from_at=off + begin, to_at=off + end, **{"lost": Lost.EVERYTHING} | bounds | more)
@@ -876,7 +878,7 @@ MINUTE = 60_000
     ],
 )
 async def test_silences_are_covered_by_gaps(database_url: str, story: list[Event], seq: int | None) -> None:
-    batch = told(*story)
+    batch = capture_of(*story)
     await write(database_url, batch)
     found = await verdict(database_url, batch)
     assert (refuted(found), found.first_bad_seq) == (set() if seq is None else {"gaps"}, seq), found
@@ -928,13 +930,13 @@ SUSPENDED, KILLED = GapCause.HOST_SUSPENDED, GapCause.PROCESS_KILLED
     ],
 )
 async def test_gaps_make_sense_and_cover_what_was_lost(database_url: str, story: list[Event], seq: int | None) -> None:
-    batch = told(*story)
+    batch = capture_of(*story)
     await write(database_url, batch)
     found = await verdict(database_url, batch)
     assert (refuted(found), found.first_bad_seq) == (set() if seq is None else {"gaps"}, seq), found
 
 
-async def test_what_goes_on_may_still_be_told(database_url: str) -> None:
+async def test_what_goes_on_may_still_be_capture_of(database_url: str) -> None:
     batch = seal_all([started(), LOST, AWAY])
     await write(database_url, batch)
     assert refuted(await verdict(database_url, batch)) == set()
@@ -991,8 +993,8 @@ async def test_a_capture_is_lost_by_the_interval_that_its_recorder_had(database_
 @pytest.mark.parametrize(
     ("missed", "says"),
     [
-        (2, "events 3 to 4 are not there: up to 2 events were lost with a damaged spool, says event 5"),
-        (None, "events 3 to 4 are not there: removed, or given another number"),
+        (2, "events 3 to 4 are missing: up to 2 events were lost with a damaged spool, according to event 5"),
+        (None, "events 3 to 4 are missing: removed, or given another number"),
     ],
 )
 async def test_a_hole_that_a_damaged_spool_left_is_named_and_stays_a_hole(
@@ -1077,6 +1079,6 @@ async def test_events_as_postgresql_gives_them_back_fit_their_commitments(databa
     choice = random.Random(secrets.randbits(32))
     numbers = [choice.uniform(-1, 1) * 10.0 ** choice.randint(-290, 15) for _ in range(2000)]
     odd = [0.1, 1e-300, 5e-324, 2**53, -(2**53), 2**53 - 0.5, 1e22, -0.0, 1.5e-10, 123456789.123456789]
-    batch = told(happening(Unknown(arguments=[*numbers, *odd]), 1))
+    batch = capture_of(happening(Unknown(arguments=[*numbers, *odd]), 1))
     await write(database_url, batch)
     assert refuted(await verdict(database_url, batch)) == set()

@@ -55,11 +55,11 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         ),
         (("timeline", "a", "b"), "Got unexpected extra argument(s) (b)", "see `meeta-bot timeline --help`"),
         (("events", "--type"), "Option '--type' requires an argument.", "see `meeta-bot"),
-        (("record", "not a url"), "'not a url' is no http or https address", EXAMPLE),
+        (("record", "not a url"), "'not a url' is not an http or https address", EXAMPLE),
         (("record", "https://meet.example.org"), "'https://meet.example.org' names no room", EXAMPLE),
         (("record", URL, "https://meet.example.org/?jwt=hush"), "'https://meet.example.org/' names no room", EXAMPLE),
-        (("record", "\u202eftp://x/[red]"), r"'\u202eftp://x/[red]' is no http or https address", EXAMPLE),
-        (("record", URL, "--max-duration", "soon"), "'soon' is no duration", "write it as 90s, 15m or 1h30m"),
+        (("record", "\u202eftp://x/[red]"), r"'\u202eftp://x/[red]' is not an http or https address", EXAMPLE),
+        (("record", URL, "--max-duration", "soon"), "'soon' is not a duration", "write it as 90s, 15m or 1h30m"),
         (
             ("record", URL, "--max-duration", "0"),
             "Setting 'max_duration' must be greater than 0: 0.0",
@@ -72,7 +72,7 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         ),
         (
             ("record", URL, "--name", "\udcff"),
-            "Setting 'bot_name' is no text in UTF-8",
+            "Setting 'bot_name' is not valid UTF-8",
             "the name that others in the room see, Event recorder by default",
         ),
         (
@@ -82,18 +82,18 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         ),
         (
             ("record", URL, "--database-url", "mysql://ada:hush@host/meeta"),
-            "Setting 'database_url' is no address of a PostgreSQL",
+            "Setting 'database_url' is not the address of a PostgreSQL database",
             "PostgreSQL to write to, postgresql://…; the embedded one when not given",
         ),
         (
             ("meetings", "--config", "/no/such/file.toml"),
-            "There is no configuration file /no/such/file.toml",
+            "Configuration file /no/such/file.toml not found",
             "name a TOML file with --config or MEETA_CONFIG",
         ),
         (
             ("events", "--since", "yesterday"),
-            "'yesterday' is no time",
-            "write 2026-11-22T10:00:00Z, or 15m for so long ago",
+            "'yesterday' is not a time",
+            "write 2026-11-22T10:00:00Z, or 15m for 15 minutes ago",
         ),
         (
             ("events", "--since", "1h", "--until", "2h"),
@@ -102,20 +102,24 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         ),
         (
             ("events", "--type", "participant.joind"),
-            "There is no type of event 'participant.joind'",
+            "Unknown event type 'participant.joind'",
             "did you mean participant.joined",
         ),
         (("export", "--output", ""), "--output names no file", "use - for standard output"),
-        (("export", "-o", "/no/such/x"), "There is no directory /no/such", "create it, or name another file"),
-        (("export", "-o", "/dev/null", "--force"), "/dev/null is no ordinary file", "use `--output -` and redirect it"),
+        (("export", "-o", "/no/such/x"), "Directory /no/such not found", "create it, or name another file"),
+        (
+            ("export", "-o", "/dev/null", "--force"),
+            "/dev/null is not a regular file",
+            "use `--output -` and redirect it",
+        ),
         (("export", "-o", "x" * 300), f"Can't write {'x' * 300}: File name too long", "name another file"),
         (("export", "a", "--all"), "MEETING and --all don't go together", "give one of them"),
-        (("timeline", "\udcff"), r"'\udcff' is no text in UTF-8", "type it on a terminal that writes UTF-8"),
-        (("export", "\udcff"), r"'\udcff' is no text in UTF-8", "type it on a terminal that writes UTF-8"),
-        (("meetings", "--room", "\udcff"), r"'\udcff' is no text in UTF-8", "type it on a terminal that writes UTF-8"),
+        (("timeline", "\udcff"), r"'\udcff' is not valid UTF-8", "type it on a terminal that writes UTF-8"),
+        (("export", "\udcff"), r"'\udcff' is not valid UTF-8", "type it on a terminal that writes UTF-8"),
+        (("meetings", "--room", "\udcff"), r"'\udcff' is not valid UTF-8", "type it on a terminal that writes UTF-8"),
         (
             ("events", "--participant", "\udcff"),
-            r"'\udcff' is no text in UTF-8",
+            r"'\udcff' is not valid UTF-8",
             "type it on a terminal that writes UTF-8",
         ),
     ],
@@ -231,7 +235,9 @@ def test_a_data_directory_that_can_t_be_made_is_told(
     monkeypatch.setenv("MEETA_DATA_DIRECTORY", path)
     code, out, err = say(*command)
     assert (code, out) == (4, "")
-    assert err.endswith(f"error: Can't create {path}/postgres: {why}\nhint:  name another with MEETA_DATA_DIRECTORY\n")
+    assert err.endswith(
+        f"error: Can't create {path}/postgres: {why}\nhint:  name another directory with MEETA_DATA_DIRECTORY\n"
+    )
 
 
 @pytest.mark.parametrize("mode", ["file", "long"])
@@ -265,7 +271,7 @@ def test_files_of_the_embedded_server_that_can_t_be_used_are_told(say: Say, tmp_
         4,
         "",
         f"error: Can't use {keep}: Is a directory\n"
-        "hint:  run as the user whose it is, or name another directory with MEETA_DATA_DIRECTORY\n",
+        "hint:  run as the user who owns it, or name another directory with MEETA_DATA_DIRECTORY\n",
     )
 
 
@@ -273,6 +279,6 @@ def test_an_unknown_variable_that_is_nearly_a_setting_stops_every_command_that_h
     say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEETA_DATABASE_ULR", NOWHERE)
-    told = "error: There is no setting 'MEETA_DATABASE_ULR'\nhint:  did you mean MEETA_DATABASE_URL?\n"
+    told = "error: Unknown setting 'MEETA_DATABASE_ULR'\nhint:  did you mean MEETA_DATABASE_URL?\n"
     assert say("record", URL) == (2, "", told)
     assert say("meetings") == (2, "", told)

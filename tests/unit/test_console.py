@@ -1,4 +1,4 @@
-"""What all commands share: texts of others made safe, errors in one line, secrets read."""
+"""The console of all commands: texts of others made safe, errors in one line, secrets read."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def test_brackets_in_an_error_are_no_markup(quoted: str, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "holds no secret in its first line"),
-        (b"\nhush\n", "holds no secret in its first line"),
-        (b"\r\n", "holds no secret in its first line"),
-        (b"h\xffsh", "is no text in UTF-8"),
+        (b"", "has an empty first line"),
+        (b"\nhush\n", "has an empty first line"),
+        (b"\r\n", "has an empty first line"),
+        (b"h\xffsh", "is not valid UTF-8"),
     ],
 )
 def test_a_file_without_a_secret_is_told_without_its_content(content: bytes, says: str, tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_the_first_line_of_a_file_or_of_standard_input_is_the_secret(
 @pytest.mark.parametrize(
     ("stream", "says"),
     [
-        (io.TextIOWrapper(io.BytesIO(b"")), "Standard input holds no secret in its first line"),
-        (io.TextIOWrapper(io.BytesIO(b"\xff\n")), "Standard input is no text in UTF-8"),
+        (io.TextIOWrapper(io.BytesIO(b"")), "Standard input has an empty first line"),
+        (io.TextIOWrapper(io.BytesIO(b"\xff\n")), "Standard input is not valid UTF-8"),
         (None, "Can't read Standard input: it is closed"),
     ],
     ids=["empty", "binary", "closed"],
@@ -153,5 +153,5 @@ def test_durations_as_people_write_them(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_told(text: str) -> None:
     with pytest.raises(UsageError) as refusal:
         console.parse_duration(text)
-    assert str(refusal.value) == f"{text!r} is no duration"
+    assert str(refusal.value) == f"{text!r} is not a duration"
     assert refusal.value.hint == "write it as 90s, 15m or 1h30m"

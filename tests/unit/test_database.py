@@ -1,4 +1,4 @@
-"""What is said of a database that can't be connected to: one line, what to do, and never a password.
+"""Errors about a database that can't be connected to: one line, a hint, and never a password.
 
 The servers here are sockets that answer with bytes of our own: what a server of another kind, or a PostgreSQL in
 trouble, sends to somebody who connects. Real servers are in tests/postgres.
@@ -24,7 +24,7 @@ PATIENCE = 0.3  # seconds; a server that says nothing is waited for
 
 @asynccontextmanager
 async def server(answer: bytes | None, after: int = 1) -> AsyncIterator[str]:
-    """The address of a server that sends `answer` to who has sent `after` bytes, then hangs up; None: says nothing."""
+    """Yield the address of a server that answers who has sent `after` bytes, then hangs up; None: never answers."""
     closing = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -47,7 +47,7 @@ async def server(answer: bytes | None, after: int = 1) -> AsyncIterator[str]:
 
 
 def refusing(state: str, text: str) -> bytes:
-    """A PostgreSQL's answer to a connection that it does not want: SQLSTATE and message."""
+    """Return a PostgreSQL's answer to a connection that it does not want: SQLSTATE and message."""
     fields = b"".join(kind + value.encode() + b"\0" for kind, value in ((b"S", "FATAL"), (b"C", state), (b"M", text)))
     return b"E" + struct.pack("!i", 4 + len(fields) + 1) + fields + b"\0"
 
@@ -65,11 +65,11 @@ async def refusal(url: str) -> DatabaseError:
 @pytest.mark.parametrize(
     ("answer", "says", "to_do"),
     [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "What answers at {place} refuses TLS", "is it a PostgreSQL?"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "What answers at {place} refuses TLS", "is it a PostgreSQL?"),
-        (b"", "What answers at {place} hangs up at once", "is it a PostgreSQL?"),
-        (b"S", "What answers at {place} hangs up at once", "is it a PostgreSQL?"),
-        (None, "No answer from {place} in time", "is it a PostgreSQL?"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "The server at {place} refuses TLS", "is it PostgreSQL?"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "The server at {place} refuses TLS", "is it PostgreSQL?"),
+        (b"", "The server at {place} hangs up at once", "is it PostgreSQL?"),
+        (b"S", "The server at {place} hangs up at once", "is it PostgreSQL?"),
+        (None, "No answer from {place} in time", "is it PostgreSQL?"),
     ],
     ids=["ssh", "http", "hangs up", "hangs up in TLS", "says nothing"],
 )
@@ -89,7 +89,7 @@ async def test_what_is_no_postgresql_is_told(answer: bytes | None, says: str, to
         ("53300", "sorry, too many clients already", "says: {text} ({state})", "max_connections"),
         ("53300", 'too many connections for role "ada"', "says: {text} ({state})", "CONNECTION LIMIT"),
         ("57P03", "the database system is starting up", "says: {text} ({state})", "wait until the server has started"),
-        ("42704", 'unrecognized configuration parameter "x"', "says: {text} ({state})", "out of the database URL"),
+        ("42704", 'unrecognized configuration parameter "x"', "says: {text} ({state})", "from the database URL"),
         ("08P01", "unsupported startup parameter: jit", "says: {text} ({state})", "PgBouncer"),
         ("XX000", "something else", "says: {text} ({state})", "look at the server's log"),
     ],
@@ -116,7 +116,7 @@ async def test_what_a_server_says_controls_no_terminal() -> None:
         ("postgresql:///meeta?host=/no/such/folder", "Nothing listens at /no/such/folder/meeta"),
         (
             "postgresql://no-such-host.invalid/meeta",
-            "There is no host for no-such-host.invalid/meeta: Name or service not known",
+            "Host not found for no-such-host.invalid/meeta: Name or service not known",
         ),
         (
             "postgresql://127.0.0.1:1/meeta?sslmode=verify-full&sslrootcert=/no/such/file",
@@ -148,13 +148,13 @@ async def test_where_nothing_is_to_be_found_is_told(url: str, says: str) -> None
 )
 async def test_what_is_no_address_of_a_postgresql_is_told_without_repeating_it(url: str) -> None:
     error = await refusal(url)
-    assert str(error) == "The database URL is no address of a PostgreSQL"
+    assert str(error) == "The database URL is not the address of a PostgreSQL database"
     assert error.hint == database.URL_HINT
 
 
 async def test_a_password_with_an_at_sign_is_explained() -> None:
     error = await refusal("postgresql://ada:hu@hush@127.0.0.1:1/meeta")
-    assert str(error).startswith("There is no host for 127.0.0.1:1/meeta")
+    assert str(error).startswith("Host not found for 127.0.0.1:1/meeta")
     assert "%40 for @" in str(error.hint)
 
 

@@ -17,7 +17,7 @@ from meeta_bot import doctor, room_address, settings
 from meeta_bot.capture.browser.probe_page import Connected, Document, PageContents
 from meeta_bot.capture.spool import Spool
 from meeta_bot.capture.spool.directory import spool_root
-from meeta_bot.doctor import NOT_CHECKED, Check, Examination, Finding, Result, Status, capabilities, deployment, machine
+from meeta_bot.doctor import NOT_CHECKED, Check, Examination, Finding, Level, Result, capabilities, deployment, machine
 from meeta_bot.doctor.checks import failed, note, ok, warning
 from meeta_bot.errors import DatabaseUnreachable
 from meeta_bot.room_address import RoomAddress
@@ -41,7 +41,7 @@ async def examined(*checks: Check, examination: Examination | None = None) -> di
 
 
 async def look(name: str, **options: Any) -> Result:
-    """One of the real checks, after the settings with `options` that it needs."""
+    """Make one of the real checks, after the settings with `options` that it needs."""
     examination = Examination(options, None, None)
     examination.settings = settings.load(options)
     return (await examined(CHECKS[name], examination=examination))[name]
@@ -57,7 +57,7 @@ async def test_what_depends_on_a_failed_check_is_told_as_not_checked_with_the_fi
         check("lobby", ok("never"), "login"),
         check("disk", ok("large")),
     )
-    assert [result.status for result in results.values()] == ["failed", "not_checked", "not_checked", "ok"]
+    assert [result.level for result in results.values()] == ["failed", "not_checked", "not_checked", "ok"]
     assert results["lobby"].found == f"{NOT_CHECKED}page failed"
 
 
@@ -69,8 +69,8 @@ async def test_a_warning_stops_nothing_and_a_note_only_if_it_says_so() -> None:
         check("a", ok("a"), "clock", "ping"),
         check("b", ok("b"), "schema"),
     )
-    assert results["a"].status is Status.OK
-    assert (results["b"].status, results["b"].found) == (Status.NOT_CHECKED, f"{NOT_CHECKED}there is no schema yet")
+    assert results["a"].level is Level.OK
+    assert (results["b"].level, results["b"].found) == (Level.NOT_CHECKED, f"{NOT_CHECKED}there is no schema yet")
 
 
 async def test_an_error_of_the_tree_is_a_finding_with_its_hint_and_another_is_a_bug_that_stops_nothing() -> None:
@@ -79,14 +79,14 @@ async def test_an_error_of_the_tree_is_a_finding_with_its_hint_and_another_is_a_
         check("b", KeyError("x")),
         check("c", ok("c")),
     )
-    assert (results["a"].status, results["a"].found, results["a"].hint) == (
-        Status.FAILED,
+    assert (results["a"].level, results["a"].found, results["a"].hint) == (
+        Level.FAILED,
         "Nothing listens",
         "start it",
     )
-    assert results["b"].status is Status.FAILED
+    assert results["b"].level is Level.FAILED
     assert "KeyError" in results["b"].found
-    assert results["c"].status is Status.OK
+    assert results["c"].level is Level.OK
 
 
 async def test_a_check_that_hangs_ends_at_its_deadline() -> None:
@@ -97,7 +97,7 @@ async def test_a_check_that_hangs_ends_at_its_deadline() -> None:
     examination = Examination({}, None, None)
     examination.settings = settings.load({"doctor_timeout": 0.01})
     result = (await examined(Check("disk", "group", hang, 6), examination=examination))["disk"]
-    assert result.status is Status.FAILED
+    assert result.level is Level.FAILED
     assert "0.01 s" in result.found
 
 
@@ -141,7 +141,7 @@ async def test_settings_are_told_by_name_and_a_variable_that_is_none_is_a_warnin
     assert "hush" not in result.found
     monkeypatch.setenv("MEETA_UNHEARD_OF", "hush")
     result = (await examined(CHECKS["settings"], examination=Examination({}, file, None)))["settings"]
-    assert result.status is Status.WARNING
+    assert result.level is Level.WARNING
     assert "MEETA_UNHEARD_OF" in result.found
     assert "hush" not in result.found
 
@@ -153,18 +153,18 @@ async def test_the_data_directory_may_be_missing_but_not_a_file(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         result = await look("data directory", data_directory=place)
-        assert result.status is Status.FAILED
+        assert result.level is Level.FAILED
         assert str(tmp_path / "file") in result.found
         assert result.hint
 
 
 async def test_the_disk_must_have_room_for_a_spool_as_large_as_it_may_become(tmp_path: Path) -> None:
-    assert (await look("disk", data_directory=tmp_path, spool_max_bytes=4096, page_buffer_bytes=1)).status is Status.OK
+    assert (await look("disk", data_directory=tmp_path, spool_max_bytes=4096, page_buffer_bytes=1)).level is Level.OK
     large = 2**60
     result = await look("disk", data_directory=tmp_path, spool_max_bytes=large, page_buffer_bytes=1)
-    assert (result.status, result.hint is not None) == (Status.WARNING, True)
+    assert (result.level, result.hint is not None) == (Level.WARNING, True)
     result = await look("disk", data_directory=tmp_path, spool_max_bytes=large, page_buffer_bytes=large)
-    assert result.status is Status.FAILED
+    assert result.level is Level.FAILED
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ async def test_the_disk_must_have_room_for_a_spool_as_large_as_it_may_become(tmp
 )
 def test_the_limit_of_open_files_is_told_in_rooms(soft: int, status: str, rooms: str) -> None:
     finding = machine.judge_open_files(soft, 4096)
-    assert finding.status == status
+    assert finding.level == status
     assert f"about {rooms} rooms" in finding.found
     assert ("ulimit -n 4256" in (finding.hint or "")) == (soft < 4256)
     assert "4,096" in (finding.hint or "4,096")
@@ -186,16 +186,16 @@ def test_no_limit_of_open_files_is_fine() -> None:
 @pytest.mark.parametrize(
     ("program", "script", "status", "says"),
     [
-        ("timedatectl", "echo yes", Status.OK, "timedatectl"),
-        ("timedatectl", "echo no", Status.WARNING, "not synchronized"),
-        ("chronyc", "echo 'Leap status     : Normal'", Status.OK, "chronyc"),
-        ("chronyc", "echo 'Leap status     : Not synchronised'", Status.WARNING, "not synchronized"),
-        ("chronyc", "echo '506 Cannot talk to daemon'; exit 1", Status.WARNING, "nothing here says"),
-        ("timedatectl", "echo 'Failed to connect to bus' >&2; exit 1", Status.WARNING, "nothing here says"),
+        ("timedatectl", "echo yes", Level.OK, "timedatectl"),
+        ("timedatectl", "echo no", Level.WARNING, "not synchronized"),
+        ("chronyc", "echo 'Leap status     : Normal'", Level.OK, "chronyc"),
+        ("chronyc", "echo 'Leap status     : Not synchronised'", Level.WARNING, "not synchronized"),
+        ("chronyc", "echo '506 Cannot talk to daemon'; exit 1", Level.WARNING, "no tool here tells"),
+        ("timedatectl", "echo 'Failed to connect to bus' >&2; exit 1", Level.WARNING, "no tool here tells"),
     ],
 )
 async def test_the_clock_is_as_synchronized_as_the_machine_s_own_tools_say(
-    program: str, script: str, status: Status, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    program: str, script: str, status: Level, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tool = tmp_path / program
     tool.write_text(f"#!/bin/sh\n{script}\n")
@@ -203,8 +203,8 @@ async def test_the_clock_is_as_synchronized_as_the_machine_s_own_tools_say(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("meeta_bot.doctor.machine._TIMESYNCD_MARK", tmp_path / "no such file")
     result = await look("clock")
-    assert (result.status, says in result.found) == (status, True)
-    assert ("occurred_at" in result.found) == (status is not Status.OK)
+    assert (result.level, says in result.found) == (status, True)
+    assert ("occurred_at" in result.found) == (status is not Level.OK)
 
 
 async def test_the_mark_of_timesyncd_is_believed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ async def test_the_mark_of_timesyncd_is_believed(monkeypatch: pytest.MonkeyPatch
 
 
 async def fill(directory: Path) -> Spool:
-    """A spool that holds two events of a capture that goes on."""
+    """Return a spool that holds two events of a capture that goes on."""
     spool = Spool(directory, settings.load())
     await spool.append(builders.CAPTURE, builders.append(1, 2))
     return spool
@@ -232,10 +232,10 @@ async def test_what_a_dead_process_left_is_a_warning_and_what_a_running_one_hold
     chosen = settings.load({"data_directory": tmp_path})
     spool = await fill(spool_root(chosen) / "1")
     result = await look("spool", data_directory=tmp_path)
-    assert (result.status, result.found.startswith("2 events in the spool of process ")) == (Status.OK, True)
+    assert (result.level, result.found.startswith("2 events in the spool of process ")) == (Level.OK, True)
     await spool.close()
     result = await look("spool", data_directory=tmp_path)
-    assert result.status is Status.WARNING
+    assert result.level is Level.WARNING
     assert "2 events left" in result.found
     assert "1 of their captures" in result.found
     assert "spool flush" in (result.hint or "")
@@ -249,7 +249,7 @@ async def test_a_spool_that_can_not_be_read_is_told_by_its_place(tmp_path: Path)
     directory.mkdir(parents=True)
     (directory / "events.sqlite3").write_bytes(b"this is no database, and it is longer than a header" * 40)
     result = await look("spool", data_directory=tmp_path)
-    assert result.status is Status.WARNING
+    assert result.level is Level.WARNING
     assert str(directory) in result.found
 
 
@@ -267,36 +267,36 @@ async def address(text: str) -> Result:
 
 async def test_an_address_is_told_as_room_and_deployment_without_its_token() -> None:
     result = await address("https://meet.example.org/Team/Stand%20Up?jwt=hush.hush.hush")
-    assert (result.status, result.found) == (Status.OK, "room stand%20up at https://meet.example.org/Team")
+    assert (result.level, result.found) == (Level.OK, "room stand%20up at https://meet.example.org/Team")
 
 
 async def test_a_connection_that_is_not_encrypted_is_a_warning() -> None:
-    assert (await address("http://meet.example.org/r")).status is Status.WARNING
-    assert (await address("http://localhost:8000/r")).status is Status.OK
+    assert (await address("http://meet.example.org/r")).level is Level.WARNING
+    assert (await address("http://localhost:8000/r")).level is Level.OK
 
 
 @pytest.mark.parametrize("given", ["a.b.c", token(), token(exp="soon"), token(exp=10**400), "a." + "=" * 9])
 async def test_a_token_that_tells_no_time_is_left_to_the_server(given: str) -> None:
     result = await login_token(f"https://meet.example.org/r?jwt={given}")
-    assert (result.status, result.found) == (Status.OK, "in the link")
+    assert (result.level, result.found) == (Level.OK, "in the link")
 
 
 async def test_a_token_is_told_by_its_place_and_whether_its_time_is_over(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(token(exp=(datetime.now(UTC) + timedelta(days=1)).timestamp()))
     good = await login_token("https://h/r", jwt_file=file)
-    assert (good.status, good.found) == (Status.OK, f"from {file}")
+    assert (good.level, good.found) == (Level.OK, f"from {file}")
     assert file.read_text() not in repr(good)
     old = await login_token("https://h/r", jwt=token(exp=1_700_000_000))
-    assert (old.status, old.found) == (Status.WARNING, "from the settings; it has expired")
-    assert (await login_token("https://h/r")).status is Status.NOTE
+    assert (old.level, old.found) == (Level.WARNING, "from the settings; it has expired")
+    assert (await login_token("https://h/r")).level is Level.NOTE
     missing = await login_token("https://h/r", jwt_file=tmp_path / "missing")
-    assert (missing.status, missing.found) == (Status.FAILED, f"no token can be read from {tmp_path / 'missing'}")
+    assert (missing.level, missing.found) == (Level.FAILED, f"no token can be read from {tmp_path / 'missing'}")
 
 
 async def test_what_is_no_room_has_the_exit_code_of_wrong_usage() -> None:
     result = await address("https://meet.example.org")
-    assert (result.status, result.exit_code) == (Status.FAILED, 2)
+    assert (result.level, result.exit_code) == (Level.FAILED, 2)
     assert "https://" in (result.hint or "")
 
 
@@ -315,13 +315,13 @@ def document(**fields: Any) -> Document:
 
 
 def test_a_page_is_judged_by_who_answers_and_its_certificate() -> None:
-    finding = deployment.judged(document(), "h")
-    assert finding.status is Status.OK
-    assert "TLS 1.3, certificate of An Authority until " in finding.found
+    finding = deployment.judge_page(document(), "h")
+    assert finding.level is Level.OK
+    assert "TLS 1.3, certificate issued by An Authority, valid until " in finding.found
     assert "redirects" not in finding.found
-    assert "from other.h, to where it redirects" in deployment.judged(document(host="other.h"), "h").found
+    assert "from other.h, where it redirects" in deployment.judge_page(document(host="other.h"), "h").found
     soon = datetime.now(UTC) + timedelta(days=1)
-    assert deployment.judged(document(expires=soon), "h").status is Status.WARNING
+    assert deployment.judge_page(document(expires=soon), "h").level is Level.WARNING
 
 
 class AnsweringPage:
@@ -348,53 +348,55 @@ async def login(page: AnsweringPage, link: str = "https://h/r", **config: Any) -
     examination.address = room_address.parse(link)
     examination.page = page  # type: ignore[assignment]
     examination.seen = PageContents(dict.fromkeys(capabilities.KEYS) | config, None, None, None, [])
-    return (await examined(Check("login", "group", CHECKS["login"].look, 7), examination=examination))["login"]
+    return (await examined(Check("login", "group", CHECKS["login"].inspect, 7), examination=examination))["login"]
 
 
 async def test_a_login_is_told_with_its_way_and_whether_there_is_another() -> None:
     both = await login(AnsweringPage(None), websocket="wss://h/x", bosh="/b")
-    assert both.found.startswith("logged in anonymously by websocket (BOSH is there, too) at wss://h/xmpp-websocket")
+    assert both.found.startswith(
+        "logged in anonymously over websocket (BOSH is available, too) at wss://h/xmpp-websocket"
+    )
     only = await login(AnsweringPage(None, "https://h/http-bind"), bosh="/b")
-    assert only.found.startswith("logged in anonymously by BOSH at https://h/http-bind")
+    assert only.found.startswith("logged in anonymously over BOSH at https://h/http-bind")
     assert "with the token" in (await login(AnsweringPage(None), "https://h/r?jwt=a.b.c")).found
 
 
 async def test_a_login_that_wants_an_account_is_told_apart_from_a_token_that_is_rejected() -> None:
     refused = AnsweringPage("connection.passwordRequired")
     without = await login(refused)
-    assert (without.status, "without an account" in without.found) == (Status.FAILED, True)
+    assert (without.level, "without an account" in without.found) == (Level.FAILED, True)
     assert "?jwt=" in (without.hint or "")
     rejected = await login(refused, "https://h/r?jwt=a.b.c")
-    assert (rejected.status, "rejects the token" in rejected.found) == (Status.FAILED, True)
+    assert (rejected.level, "rejects the token" in rejected.found) == (Level.FAILED, True)
     other = await login(AnsweringPage("connection.otherError"))
-    assert (other.status, "connection.otherError: because" in other.found) == (Status.FAILED, True)
+    assert (other.level, "connection.otherError: because" in other.found) == (Level.FAILED, True)
 
 
 async def test_a_login_that_is_not_answered_ends_at_its_deadline() -> None:
     result = await login(SilentPage(None))
-    assert (result.status, "0.01 s (join_timeout)" in result.found) == (Status.FAILED, True)
+    assert (result.level, "0.01 s (join_timeout)" in result.found) == (Level.FAILED, True)
 
 
 # --- what a deployment says of itself -----------------------------------------------------------------------------
 
 
 async def seen(name: str, announced: Any = None, events: Any = (), **config: Any) -> Result:
-    """What a check says of a page with these keys of the configuration; a dot is written as two underscores."""
+    """Make a check of a page with these keys of the configuration; a dot is written as two underscores."""
     given = {key.replace("__", "."): value for key, value in config.items()}
     assert set(given) <= set(capabilities.KEYS)
     examination = Examination({}, None, None)
     examination.seen = PageContents(dict.fromkeys(capabilities.KEYS) | given, None, None, None, list(events))
     examination.connected = Connected("wss://h/x", 1, None, None, announced)
-    return (await examined(Check(name, "group", CHECKS[name].look, 7), examination=examination))[name]
+    return (await examined(Check(name, "group", CHECKS[name].inspect, 7), examination=examination))[name]
 
 
 @pytest.mark.parametrize("name", ["transcription", "recording"])
 async def test_a_service_without_its_domain_looks_like_people(name: str) -> None:
     key = {"transcription": "transcription__enabled", "recording": "recordingService__enabled"}[name]
     result = await seen(name, **{key: True})
-    assert (result.status, "hiddenDomain" in result.found) == (Status.WARNING, True)
-    assert (await seen(name, hiddenDomain="recorder.meet.jitsi", **{key: True})).status is Status.NOTE
-    assert (await seen(name, **{key: False})).status is Status.NOTE
+    assert (result.level, "hiddenDomain" in result.found) == (Level.WARNING, True)
+    assert (await seen(name, hiddenDomain="recorder.meet.jitsi", **{key: True})).level is Level.NOTE
+    assert (await seen(name, **{key: False})).level is Level.NOTE
     assert "not set" in (await seen(name)).found
 
 
@@ -428,8 +430,8 @@ async def test_services_are_what_the_server_announces(name: str, service: str) -
         ("peer to peer", {"p2p__enabled": True}, "over the bridge while the bot is there"),
         ("ping", {"e2eping__enabled": True}, "on (e2eping.enabled)"),
         ("visitors", {"visitors__queueService": "https://h/q"}, "queue"),
-        ("visitors", {"events": ("conference.visitorsSupported",)}, "in a room only"),
-        ("visitors", {}, "knows none"),
+        ("visitors", {"events": ("conference.visitorsSupported",)}, "inside a room only"),
+        ("visitors", {}, "unknown to this library"),
         ("access", {"tokenAuthUrl": "https://h/login"}, "tokenAuthUrl"),
         ("access", {"hosts__anonymousdomain": "guest.h"}, "hosts.anonymousdomain"),
         ("access", {}, "no sign"),
@@ -438,4 +440,4 @@ async def test_services_are_what_the_server_announces(name: str, service: str) -
 async def test_each_statement_names_what_it_comes_from(name: str, given: dict[str, Any], says: str) -> None:
     result = await seen(name, **given)
     assert says in result.found
-    assert result.status is Status.NOTE
+    assert result.level is Level.NOTE

@@ -12,7 +12,7 @@ from meeta_bot.reading.lanes import Gap, Interval, gaps, lanes, merged, total_ms
 BEGAN_MS = 1_700_000_000_000
 
 
-class Told(msgspec.Struct):
+class Happening(msgspec.Struct):
     """A stored event, as lanes read one."""
 
     type: str
@@ -21,61 +21,63 @@ class Told(msgspec.Struct):
     endpoint_id: str | None = None
 
 
-def told(event_type: str, ms: int, wall_ms: int | None = None, **payload: Any) -> tuple[Told, int]:
-    """An event and its wall clock, which goes with the monotonic one unless it is given."""
-    return Told(event_type, ms, payload), BEGAN_MS + (ms if wall_ms is None else wall_ms)
+def happening(event_type: str, ms: int, wall_ms: int | None = None, **payload: Any) -> tuple[Happening, int]:
+    """Return an event and its wall clock, which goes with the monotonic one unless it is given."""
+    return Happening(event_type, ms, payload), BEGAN_MS + (ms if wall_ms is None else wall_ms)
 
 
-def gap(ms: int, begin: int, end: int, cause: str = "rejoined", lost: str = "everything") -> tuple[Told, int]:
-    """A gap with both clocks, told at `ms`."""
+def gap(ms: int, begin: int, end: int, cause: str = "rejoined", lost: str = "everything") -> tuple[Happening, int]:
+    """Return a gap with both clocks, recorded at `ms`."""
     bounds: dict[str, Any] = {"from_ms": begin, "to_ms": end, "from_at": BEGAN_MS + begin, "to_at": BEGAN_MS + end}
-    return told("capture.gap", ms, cause=cause, lost=lost, **bounds)
+    return happening("capture.gap", ms, cause=cause, lost=lost, **bounds)
 
 
 def spans(found: list[Gap]) -> list[tuple[int, int, str | None, bool]]:
     return [(one.start_ms, one.end_ms, one.lost, one.is_open) for one in found]
 
 
-def test_the_monotonic_clock_counts_where_it_was_told() -> None:
+def test_the_monotonic_clock_counts_where_it_was_happening() -> None:
     jumped: dict[str, Any] = {
         "from_at": BEGAN_MS - 3_600_000,
         "to_at": BEGAN_MS,
         "cause": "rejoined",
         "lost": "everything",
     }
-    both = told("capture.gap", 9000, from_ms=5000, to_ms=8500, **jumped)
+    both = happening("capture.gap", 9000, from_ms=5000, to_ms=8500, **jumped)
     assert spans(gaps([both])) == [(5000, 8500, "everything", False)]
 
 
 def test_a_gap_of_an_older_recorder_is_placed_by_the_clocks_of_its_event() -> None:
-    old = told("capture.gap", 9000, 20_000, cause="process_killed", from_at=BEGAN_MS + 15_000, to_at=BEGAN_MS + 19_000)
+    old = happening(
+        "capture.gap", 9000, 20_000, cause="process_killed", from_at=BEGAN_MS + 15_000, to_at=BEGAN_MS + 19_000
+    )
     assert spans(gaps([old])) == [(4000, 8000, None, False)]
 
 
 @pytest.mark.parametrize("payload", [{}, {"from_at": "x", "to_at": 1}, {"from_ms": 1, "to_ms": "x"}, {"from_ms": 1}])
 def test_a_gap_whose_bounds_can_not_be_known_is_no_interval(payload: dict[str, Any]) -> None:
-    assert gaps([told("capture.gap", 1, **payload), (Told("capture.gap", 1, None), BEGAN_MS)]) == []
+    assert gaps([happening("capture.gap", 1, **payload), (Happening("capture.gap", 1, None), BEGAN_MS)]) == []
 
 
 def test_an_outage_that_goes_on_is_open_from_the_last_sign_of_the_server() -> None:
-    lost = told("signalling.lost", 9000, since_at=BEGAN_MS + 4000, evidence="silent")
-    again = told("capture.reconnecting", 9500, cause="signalling_lost")
-    assert spans(gaps([lost, again, told("capture.heartbeat", 12_000)])) == [(4000, 12_000, "everything", True)]
+    lost = happening("signalling.lost", 9000, since_at=BEGAN_MS + 4000, evidence="silent")
+    again = happening("capture.reconnecting", 9500, cause="signalling_lost")
+    assert spans(gaps([lost, again, happening("capture.heartbeat", 12_000)])) == [(4000, 12_000, "everything", True)]
 
 
 def test_its_gap_closes_an_outage_and_another_one_does_not() -> None:
-    lost = told("capture.reconnecting", 9000, cause="page_crashed")
+    lost = happening("capture.reconnecting", 9000, cause="page_crashed")
     other = gap(9500, 1000, 2000, "page_buffer_overflow")
     half = gap(9600, 8000, 9600, "bridge_channel_closed", "bridge_only")
     assert [one.is_open for one in gaps([lost, other, half])] == [False, False, True]
     assert [one.is_open for one in gaps([lost, other, half, gap(11_000, 8800, 11_000)])] == [False, False, False]
-    assert gaps([lost, told("capture.ended", 9000)]) == []  # which can't be: verify refutes it
+    assert gaps([lost, happening("capture.ended", 9000)]) == []  # which can't be: verify refutes it
 
 
 def test_the_bridge_channel_is_half_of_it() -> None:
-    closed = told("bridge_channel.closed", 3000)
-    assert spans(gaps([closed, told("audio.muted", 5000)])) == [(3000, 5000, "bridge_only", True)]
-    assert gaps([closed, told("bridge_channel.opened", 5000)]) == []
+    closed = happening("bridge_channel.closed", 3000)
+    assert spans(gaps([closed, happening("audio.muted", 5000)])) == [(3000, 5000, "bridge_only", True)]
+    assert gaps([closed, happening("bridge_channel.opened", 5000)]) == []
     assert spans(gaps([closed, gap(9000, 2500, 9000)])) == [(2500, 9000, "everything", False)]
 
 
@@ -87,12 +89,12 @@ def test_moments_in_several_gaps_count_once() -> None:
 
 def test_a_departure_that_was_found_later_ends_everything_at_the_beginning_of_the_gap() -> None:
     story = [
-        Told("participant.joined", 1000, {"display_name": "Ada"}, "a"),
-        Told("audio.unmuted", 2000, {}, "a"),
-        Told("hand.raised", 6000, {}, "a"),  # what the page had not handed over: later than the last certain sign
-        Told("capture.gap", 9000, {}),
-        Told("participant.left", 5000, {"cause": "unseen"}, "a"),
-        Told("capture.ended", 12_000, {}),
+        Happening("participant.joined", 1000, {"display_name": "Ada"}, "a"),
+        Happening("audio.unmuted", 2000, {}, "a"),
+        Happening("hand.raised", 6000, {}, "a"),  # what the page had not handed over: later than the last certain sign
+        Happening("capture.gap", 9000, {}),
+        Happening("participant.left", 5000, {"cause": "unseen"}, "a"),
+        Happening("capture.ended", 12_000, {}),
     ]
     [lane] = lanes(story)
     assert (lane.present, lane.audio, lane.hand) == (

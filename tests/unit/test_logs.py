@@ -22,7 +22,7 @@ def _default_logging_afterwards() -> Iterator[None]:
 
 
 def line(message: str = "hello", **values: Any) -> str:
-    """What one log call writes as JSON."""
+    """Return the JSON that one log call writes."""
     stream = io.StringIO()
     logs.configure(json_lines=True, stream=stream)
     logs.get_logger("test").warning(message, **values)

@@ -1,4 +1,4 @@
-"""What happened, in words: every type, every cause of a gap, and texts of others that want to harm a terminal."""
+"""Events in words: every type, every cause of a gap, and texts of others that want to harm a terminal."""
 
 from __future__ import annotations
 

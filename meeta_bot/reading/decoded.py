@@ -1,4 +1,4 @@
-"""Stored events with their payloads decoded, as everything that tells a meeting takes them."""
+"""Stored events with their payloads decoded, as lanes and stories take them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from meeta_bot.events.document import EventRow
 
 
-class ToldEvent(msgspec.Struct, frozen=True):
+class DecodedEvent(msgspec.Struct, frozen=True):
     """A stored event with its payload decoded."""
 
     row: EventRow
@@ -28,6 +28,6 @@ class ToldEvent(msgspec.Struct, frozen=True):
         return self.row.monotonic_ms
 
 
-def told(row: EventRow) -> ToldEvent:
-    """`row` with its payload decoded."""
-    return ToldEvent(row, None if row.payload is None else msgspec.json.decode(row.payload))
+def decoded(row: EventRow) -> DecodedEvent:
+    """Decode the payload of `row`."""
+    return DecodedEvent(row, None if row.payload is None else msgspec.json.decode(row.payload))
