@@ -161,7 +161,7 @@ def test_a_value_that_can_t_be_used_is_refused_in_a_line(
         (as_json(labels={"": "x"}), "line 1: it has an empty label's name"),
         ('{"url": 5}', "line 1: it has a url that is not a text"),
         ('{"name": "x"}', "line 1: it has no url"),
-        ('{"url": "ftp://x/y"}', "line 1: 'ftp://x/y' is no http or https address"),
+        ('{"url": "ftp://x/y"}', "line 1: 'ftp://x/y' is not an http or https address"),
         (f'{as_json()}\n{{"url": "x/y", "token": "{SECRET}}}', "line 2 is not valid JSON: column "),
         (f"{as_json()}\n[]", "line 2: it is not a table of values"),
         ('{"url": "x/y", "url": "x/z"}', "line 1 has the key 'url' twice"),
