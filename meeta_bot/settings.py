@@ -16,12 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from meeta_bot.errors import ConfigurationError
 
@@ -30,6 +25,8 @@ PREFIX = "MEETA_"
 _MISSPELT = 0.85  # similarity from which on an unknown variable is taken for a slip of the pen
 _SIMILAR = 0.6  # similarity from which on a name is worth a suggestion
 _LONGEST_VALUE = 60  # characters of a value that a message repeats
+_NAME_A_FILE = "name a TOML file with --config or MEETA_CONFIG"
+_AS_TOML = 'write one setting per line, and texts in quotes: bot_name = "Recorder"'
 
 
 def _default_data_directory() -> Path:
@@ -55,8 +52,7 @@ class Settings(BaseSettings):
         None, description="PostgreSQL to write to, postgresql://…; the embedded one when not given"
     )
     data_directory: Path = Field(
-        default_factory=_default_data_directory,
-        description="spool and embedded PostgreSQL live here",
+        default_factory=_default_data_directory, description="spool and embedded PostgreSQL live here"
     )
     browser: Path | None = Field(None, description="Chromium to use instead of the one that is found")
 
@@ -128,7 +124,7 @@ class Settings(BaseSettings):
         15_000, gt=0, description="nothing arrived from the server and it did not answer when asked: signalling is lost"
     )
     signalling_timeout: float = Field(
-        90, gt=0, description="signalling that was lost comes back by itself; then the room is joined anew"
+        90, gt=0, description="signalling that was lost comes back by itself; then the room is joined again"
     )
     watch_interval: float = Field(1, gt=0, description="how often the process checks its clocks")
     stall_tolerance: float = Field(
@@ -320,8 +316,7 @@ def sources(config_file: Path | None = None) -> Sources:
 
 
 def _toml_path(config_file: Path | None) -> Path:
-    named = config_file or (Path(os.environ["MEETA_CONFIG"]) if os.environ.get("MEETA_CONFIG") else None)
-    return named or default_config_file()
+    return config_file or Path(os.environ.get("MEETA_CONFIG") or default_config_file())
 
 
 def _read_toml(config_file: Path | None) -> dict[str, Any]:
@@ -344,10 +339,6 @@ def _read_toml(config_file: Path | None) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {_with_position(error, text)}", hint=_AS_TOML) from None
-
-
-_NAME_A_FILE = "name a TOML file with --config or MEETA_CONFIG"
-_AS_TOML = 'write one setting per line, and texts in quotes: bot_name = "Recorder"'
 
 
 def _with_position(error: tomllib.TOMLDecodeError, text: str) -> str:
@@ -380,8 +371,8 @@ def _first_problem(error: ValidationError, origins: dict[str, str | None]) -> Co
     origin = f" ({origins[name]})" if origins.get(name) else ""
     if problem["type"] == "extra_forbidden":
         return ConfigurationError(f"Unknown setting {name!r}{origin}", hint=_similar(name, problem["input"]))
-    hint = f"unset it, or give it a value: {_purpose(name)}" if problem["type"] == "empty" else _purpose(name)
-    return ConfigurationError(f"Setting {name!r}{origin} {_words(name, problem)}", hint=hint)
+    advice = "unset it, or give it a value: " if problem["type"] == "empty" else ""
+    return ConfigurationError(f"Setting {name!r}{origin} {_words(name, problem)}", hint=f"{advice}{_purpose(name)}")
 
 
 def _similar(name: str, value: Any) -> str:

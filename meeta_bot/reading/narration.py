@@ -102,7 +102,7 @@ _CAUSES = {
     "late_join": "the bot came later than others",
     "signalling_lost": "signalling was lost",
     "signalling_resumed": "signalling was interrupted",
-    "rejoined": "the bot had to join anew",
+    "rejoined": "the bot had to join again",
     "page_crashed": "its page crashed",
     "page_hung": "its page hung",
     "browser_crashed": "its browser crashed",

@@ -279,7 +279,7 @@ async def _expectation(
     if found is not None:
         return Problem(f"the expected head is that of event {found}, and others follow it", found + 1), None
     return Problem(
-        "no event has the expected head: the last ones were removed, all were written anew, or it is another capture",
+        "no event has the expected head: the last ones were removed, all were rewritten, or it is another capture",
         hint="if its recorder was cut short, deliver what waits: meeta-bot spool flush",
     ), None
 

@@ -10,7 +10,7 @@ CHECKS = (NUMBERS, CHAIN, HEAD, BOOKS, PROJECTIONS, GAPS, ENDS)
 
 ALTERED_HINT = "restore it from a backup or a file of `record --jsonl`; the chain shows whether that is the same"
 DAMAGED_HINT = "they are gone, unless a file of `record --jsonl` has them"
-REBUILD_HINT = "the events are the truth: `meeta-bot db rebuild` derives these tables anew"
+REBUILD_HINT = "the events are the truth: `meeta-bot db rebuild` derives these tables again"
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -58,12 +58,12 @@ async def test_the_version_is_that_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("record", "not a url"), "no http or https address"),
-        (("record", "ftp://host/room"), "no http or https address"),
+        (("record", "not a url"), "is not an http or https address"),
+        (("record", "ftp://host/room"), "is not an http or https address"),
         (("record", "https://host"), "names no room"),
-        (("record", "https://host/room", "--max-duration", "soon"), "no duration"),
+        (("record", "https://host/room", "--max-duration", "soon"), "is not a duration"),
         (("record", "https://host/room", "--password-file", "/no/such/file"), "Can't read"),
-        (("meetings", "--config", "/no/such/file.toml"), "no configuration file"),
+        (("meetings", "--config", "/no/such/file.toml"), "Configuration file /no/such/file.toml not found"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -123,7 +123,7 @@ async def test_the_embedded_database_is_there_without_any_set_up(data: dict[str,
     assert json.loads(out)["applied"] != []
     code, _, err = await run("timeline", "latest", **data)
     assert code == 3
-    assert "no meeting" in err
+    assert "There are no meetings yet" in err
 
 
 async def test_the_embedded_database_stays_up_between_start_and_stop(data: dict[str, str]) -> None:

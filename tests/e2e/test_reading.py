@@ -192,7 +192,7 @@ async def test_wrong_options_are_explained_before_any_database_is_asked(options:
 async def test_a_meeting_that_is_not_there_is_exit_code_3(standup: str, command: str) -> None:
     code, out, err = await run(command, "nonsense", "--database-url", standup)
     assert (code, out) == (3, "")
-    assert "no meeting 'nonsense'" in err
+    assert "Meeting 'nonsense' not found" in err
 
 
 async def test_hostile_names_harm_no_terminal_and_can_be_asked_for(newest_database: str) -> None:
@@ -250,7 +250,7 @@ async def test_a_timeline_shows_gaps_as_plainly_as_events(newest_database: str) 
     for line in (
         "0:45.0  signalling lost: nothing arrives from the server any more",
         "1:00.0  the bot lost the room and tries to get back: signalling was lost",
-        "1:30.5  COULD NOT SEE for 1:00, 0:30.0 to 1:30.5: the bot had to join anew; what happened then is unknown"
+        "1:30.5  COULD NOT SEE for 1:00, 0:30.0 to 1:30.5: the bot had to join again; what happened then is unknown"
         " (last stanza)",
         "1:30.5  Edsger joined  (between 0:30.0 and 1:30.5)",
         "0:30.0  Grace was gone after 0:29 or more  (between 0:30.0 and 1:30.5)",

@@ -113,8 +113,8 @@ async def test_a_capture_is_held_against_a_head_that_was_kept(standup: tuple[str
         (("--expect", "abc"), 2, "64 hexadecimal digits"),
         (("--expect", "0" * 64, "--all"), 2, "head of one capture"),
         (("standup", "--expect", "0" * 64), 2, "2 are named"),
-        (("nowhere",), 3, "no meeting"),
-        (("6f1c1e0a-5a55-5c1e-8a55-0123456789ac",), 3, "no meeting"),
+        (("nowhere",), 3, "Meeting 'nowhere' not found"),
+        (("6f1c1e0a-5a55-5c1e-8a55-0123456789ac",), 3, "0123456789ac' not found"),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, tuple) else "",
 )

@@ -107,7 +107,7 @@ async def test_missing_database_and_strange_addresses(empty_url: str, tmp_path: 
         await migrations.status(empty_url.replace("/test_", "/no_test_"), SETTINGS)
     with pytest.raises(DatabaseUnreachable, match="Nothing listens"):
         await migrations.status(f"postgresql:///meeta?host={tmp_path}", SETTINGS)
-    with pytest.raises(DatabaseUnreachable, match="no host for"):
+    with pytest.raises(DatabaseUnreachable, match="Host not found for"):
         await migrations.status("postgresql://nobody:hunter2@nowhere.invalid/meeta", SETTINGS)
 
 
