@@ -100,7 +100,8 @@ def _file(value: object, key: str, folder: Path) -> Path:
     try:
         console.read_secret(str(path))
     except UsageError as error:
-        raise UsageError(f"has a {key} that can't be used: {error}", hint=error.hint) from None
+        hint = "write it into the first line of a file that only you can read"
+        raise UsageError(f"has a {key} that can't be used: {error}", hint=hint) from None
     return path
 
 
