@@ -84,13 +84,13 @@ async def finish(process: asyncio.subprocess.Process) -> str:
 
 
 def failure(what: str) -> DemoError:
-    """What went wrong with the recorder, after its own words."""
+    """The failure of the recorder, after its own words."""
     sys.stderr.write(LOG.read_text(encoding="utf-8", errors="replace"))
     return DemoError(what)
 
 
 async def wait_for_recorder(stack: Stack, process: asyncio.subprocess.Process) -> None:
-    """Until the bot sits in the room."""
+    """Wait until the bot sits in the room."""
     try:
         async with asyncio.timeout(RECORDER_JOIN_TIMEOUT):
             while not any(member.name == BOT_NAME for member in await stack.members(ROOM)):
@@ -177,7 +177,7 @@ async def transcribe(stack: Stack, person: Participant, interim: str, final: str
 
 
 async def show(*arguments: str) -> None:
-    """What ``meeta-bot`` says; the command is shown, since it is what users will type."""
+    """Return the output of ``meeta-bot``; the command is shown, since it is what users will type."""
     print(f"\n$ meeta-bot {' '.join(arguments)}\n", flush=True)
     command = [sys.executable, "-m", "meeta_bot", *arguments]
     process = await asyncio.create_subprocess_exec(*command, env=environment())

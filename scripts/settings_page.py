@@ -134,7 +134,7 @@ def written(value: float) -> str:
 
 
 def unit(name: str, field: FieldInfo) -> str:
-    """What its value is counted in, or what it is.
+    """Return the unit of its value, or its kind.
 
     :raises ValueError: a whole number whose name does not say what it counts.
     """
@@ -153,7 +153,7 @@ def unit(name: str, field: FieldInfo) -> str:
 
 
 def bounds(field: FieldInfo) -> str:
-    """What a value must be."""
+    """Return the bounds of a value."""
     found = []
     for limit in field.metadata:
         match limit:
@@ -171,7 +171,7 @@ def bounds(field: FieldInfo) -> str:
 
 
 def default(name: str, field: FieldInfo) -> str:
-    """What holds when nothing is given."""
+    """Return the default."""
     if name in _MADE:
         return _MADE[name]
     value = field.get_default()

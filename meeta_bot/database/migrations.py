@@ -1,4 +1,4 @@
-"""What `meeta-bot db` does to a schema: upgrade it, tell its state, rebuild the derived tables.
+"""Changes of a schema: upgrade it, tell its state, rebuild the derived tables.
 
 A schema is made of two kinds of plain SQL files. Those of ``sql/migrations`` are for tables and data: each is applied
 once, in the order of their numbers, and never changes again. Those of ``sql/functions`` and ``sql/views`` say CREATE OR
@@ -42,7 +42,7 @@ REBUILD_CHUNK = 5000  # events a statement
 _BEFORE_ALL = UUID(int=0)
 
 
-class Status(msgspec.Struct, frozen=True):
+class SchemaStatus(msgspec.Struct, frozen=True):
     """State of a schema: names of files, in order.
 
     ``pending`` are those that an upgrade applies: migrations, which bring all functions and views along, else the
@@ -57,7 +57,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 async def upgrade(url: str, settings: Settings, clock: Clock | None = None) -> list[str]:
-    """Bring the schema up to date and create partitions ahead; what was applied, as `Status` names what is pending.
+    """Bring the schema up to date and create partitions ahead; return what was applied, named as in `SchemaStatus`.
 
     :raises DatabaseUnreachable: it can't be reached, or another upgrade holds the lock for too long.
     :raises DatabaseNewer: the schema is newer than this program.
@@ -80,8 +80,8 @@ async def upgrade(url: str, settings: Settings, clock: Clock | None = None) -> l
     return [name for _, name, _ in pending] or replaced
 
 
-async def status(url: str, settings: Settings) -> Status:
-    """What is applied and what is not; changes nothing.
+async def status(url: str, settings: Settings) -> SchemaStatus:
+    """Return what is applied and what is not; changes nothing.
 
     :raises DatabaseUnreachable: it can't be reached.
     :raises DatabaseNotMigrated: the schema is from before the first release.
@@ -93,7 +93,7 @@ async def status(url: str, settings: Settings) -> Status:
         found = database.Differences([], [])
         if applied.keys() == known:
             found = await database.differences(connection)
-    return Status(
+    return SchemaStatus(
         applied=[name for name, _ in applied.values()],
         pending=[name for number, name, _ in files if number not in applied] + found.older,
         unknown=[name for number, (name, _) in applied.items() if number not in known] + found.newer,

@@ -1,4 +1,4 @@
-"""How long live events wait behind an hour of backlog, and what memory takes when the database is away for hours.
+"""Measure how long live events wait behind an hour of backlog, and what memory takes when the database is away for hours.
 
 Filling, draining and appending run in processes of their own (``python -m scripts.bench.backlog ROLE …``), so that the
 memory of each is its own.
@@ -180,7 +180,7 @@ def _memory(name: str) -> float:
 
 
 async def _in_process(*arguments: str) -> Any:
-    """What a role of this module answers."""
+    """Return the answer of a role of this module."""
     program = [sys.executable, "-m", "scripts.bench.backlog", *arguments]
     process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
     try:

@@ -1,4 +1,4 @@
-"""How fast events get from the spool into PostgreSQL, beside COPY of the same rows."""
+"""Measure how fast events get from the spool into PostgreSQL, beside COPY of the same rows."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _capture_events(count: int, chance: random.Random) -> list[Event]:
 
 
 def _endpoint(payload: Payload, present: list[str], chance: random.Random) -> str | None:
-    """Whom an event is about: who arrives is new, who leaves was there."""
+    """Return the endpoint that an event is about: who arrives is new, who leaves was there."""
     if isinstance(payload, CaptureHeartbeat):
         return None
     if isinstance(payload, ParticipantJoined) or not present:
@@ -226,7 +226,7 @@ class Sealer:
 
 
 def _row(event: SealedEvent) -> tuple[Any, ...]:
-    """What COPY needs for a row."""
+    """Return the values that COPY needs for a row."""
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     values = dict(zip(COLUMNS, (*msgspec.structs.astuple(event), None), strict=True))
     values["occurred_at"] = epoch + timedelta(milliseconds=event.occurred_at)

@@ -45,7 +45,7 @@ LOAD_TIMEOUT = 180.0  # seconds: a load has been played and stored
 
 @dataclass(frozen=True)
 class Load:
-    """What a room shall emit: `together` events in one task, a task every `every_ms`, 0: as fast as it can."""
+    """The load of a room: `together` events in one task, a task every `every_ms`, 0: as fast as it can."""
 
     events: int
     together: int = 1
@@ -125,7 +125,7 @@ async def _page(_: web.Request) -> web.Response:
 
 
 class Probe:
-    """When which event was on disk and when it was committed. Keeps numbers only, of which the collector knows nothing:
+    """The moments at which events were on disk and were committed. Keeps numbers only, of which the collector knows nothing:
     thousands of events kept alive would lengthen its pauses."""
 
     def __init__(self) -> None:
@@ -170,11 +170,11 @@ class Probe:
             await self._news.wait()
 
     def on_disk(self, room: str, first: int, count: int) -> list[float]:
-        """When each of `count` events from `first` on was durable; wall clock in s."""
+        """Return the moment when each of `count` events from `first` on was durable; wall clock in s."""
         return _times(self._on_disk[self.capture_of[room]], first, count)
 
     def committed(self, room: str, first: int, count: int) -> list[float]:
-        """When each of `count` events from `first` on was committed; wall clock in s."""
+        """Return the moment when each of `count` events from `first` on was committed; wall clock in s."""
         return _times(self._committed[self.capture_of[room]], first, count)
 
 

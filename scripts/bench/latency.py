@@ -1,4 +1,4 @@
-"""How long an event takes from the library to the disk, and to a row that others can read."""
+"""Measure how long an event takes from the library to the disk, and to a row that others can read."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def run(*, quick: bool) -> report.Section:
 
 @dataclass(frozen=True)
 class Kept:
-    """What of a burst is in the database."""
+    """Return the events of a burst that are in the database."""
 
     emitted: int
     seconds: float

@@ -1,4 +1,4 @@
-"""What the way from a page to the spool costs, beside the bare binding of the DevTools protocol."""
+"""Measure what the way from a page to the spool costs, beside the bare binding of the DevTools protocol."""
 
 from __future__ import annotations
 

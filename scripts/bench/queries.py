@@ -76,7 +76,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one asking cost, all of its statements together."""
+    """The cost of one asking, all of its statements together."""
 
     rows: int
     planning_ms: float
@@ -347,7 +347,7 @@ async def _plan(connection: asyncpg.Connection[Any], statement: str, *arguments:
 
 
 async def _pruning(url: str, subject: Subject) -> report.Table:
-    """How many partitions a view reads under a condition, and how long it takes with planning."""
+    """Measure how many partitions a view reads under a condition, and how long it takes with planning."""
     connection = await asyncpg.connect(url, server_settings={"jit": "off"})
     rows = []
     try:

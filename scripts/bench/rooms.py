@@ -1,4 +1,4 @@
-"""What an idle room costs: memory and CPU of the whole recorder, by number of rooms and rooms per page."""
+"""Measure what an idle room costs: memory and CPU of the whole recorder, by number of rooms and rooms per page."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ reached, {default} rooms.
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process group has used: PSS in KiB, CPU in seconds."""
+    """The resources that a process group has used: PSS in KiB, CPU in seconds."""
 
     memory: Parts
     cpu: Parts
@@ -191,7 +191,7 @@ async def _discard(process: asyncio.subprocess.Process) -> None:
 
 
 async def _until_served(stack: Stack, names: list[str]) -> None:
-    """Until the bridge channel of every room is open."""
+    """Wait until the bridge channel of every room is open."""
     async with asyncio.timeout(JOIN_TIMEOUT_SECONDS):
         for name in names:
             while not await stack.bridge_channels(name):  # noqa: ASYNC110 - nothing tells of it

@@ -1,4 +1,4 @@
-"""Whether anything grows: one process, ten rooms, people who come and go for twenty minutes."""
+"""Measure whether anything grows: one process, ten rooms, people who come and go for twenty minutes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ gave the memory back, three times in a run of 30,000 events in three minutes.
 
 @dataclass(frozen=True)
 class Look:
-    """What the process has at a moment; memory in MiB."""
+    """The resources of the process at a moment; memory in MiB."""
 
     seconds: float
     python_mb: float
@@ -190,11 +190,11 @@ def _warm(looks: list[Look]) -> list[Look]:
 
 
 def _slope(looks: list[Look], pick: Callable[[Look], float]) -> float:
-    """What is added in a second, by the least squares."""
+    """Return what is added in a second, by the least squares."""
     return linear_regression([look.seconds for look in looks], [pick(look) for look in looks]).slope
 
 
 async def _people(url: str) -> int:
-    """How many came."""
+    """Return the number of those who came."""
     [row] = await fetch(url, "SELECT count(*) AS people FROM meeta.events WHERE type = 'participant.joined'")
     return int(row["people"])

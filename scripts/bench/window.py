@@ -1,4 +1,4 @@
-"""What is lost when a page dies: the milliseconds before its death that it had not handed over."""
+"""Measure what is lost when a page dies: the milliseconds before its death that it had not handed over."""
 
 from __future__ import annotations
 

@@ -263,7 +263,7 @@ async def before_the_first(url: str) -> None:
     """Make a database look as one that the five migrations of before made."""
     await fetch(url, "DROP TABLE meeta.definitions")
     await fetch(url, "DELETE FROM meeta.migrations")
-    for number, name in enumerate(database.connection._BEFORE_FIRST, 1):
+    for number, name in enumerate(database.schema._BEFORE_FIRST, 1):
         await fetch(url, "INSERT INTO meeta.migrations (number, name, sha256) VALUES ($1, $2, '')", number, name)
 
 

@@ -31,11 +31,11 @@ class OffClock(clock.SystemClock):
 async def test_upgrade_applies_all_and_then_nothing(empty_url: str) -> None:
     assert await migrations.upgrade(empty_url, SETTINGS) == NAMES
     assert await migrations.upgrade(empty_url, SETTINGS) == []
-    assert await migrations.status(empty_url, SETTINGS) == migrations.Status(NAMES, [], [], [])
+    assert await migrations.status(empty_url, SETTINGS) == migrations.SchemaStatus(NAMES, [], [], [])
 
 
 async def test_status_of_an_empty_database_changes_nothing(empty_url: str) -> None:
-    assert await migrations.status(empty_url, SETTINGS) == migrations.Status([], NAMES, [], [])
+    assert await migrations.status(empty_url, SETTINGS) == migrations.SchemaStatus([], NAMES, [], [])
     assert await fetch(empty_url, "SELECT FROM pg_namespace WHERE nspname = 'meeta'") == []
 
 
