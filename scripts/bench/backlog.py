@@ -1,4 +1,4 @@
-"""Measure how long live events wait behind an hour of backlog, and what memory takes when the database is away for hours.
+"""Measure how long live events wait behind an hour of backlog, and the memory that an outage of hours takes.
 
 Filling, draining and appending run in processes of their own (``python -m scripts.bench.backlog ROLE …``), so that the
 memory of each is its own.

@@ -125,8 +125,10 @@ async def _page(_: web.Request) -> web.Response:
 
 
 class Probe:
-    """The moments at which events were on disk and were committed. Keeps numbers only, of which the collector knows nothing:
-    thousands of events kept alive would lengthen its pauses."""
+    """The moments at which events were on disk and were committed.
+
+    Keeps numbers only, of which the collector knows nothing: thousands of events kept alive would lengthen its pauses.
+    """
 
     def __init__(self) -> None:
         self.capture_of: dict[str, str] = {}  # room → capture
