@@ -27,6 +27,7 @@ DETAILS = frozenset(
         "connection.stats_updated",
         "bridge_channel.opened",
         "media.connected",
+        "media.sender_limit_changed",
         "meeting.identified",
         "message.endpoint",
         "participant.property_changed",
@@ -55,6 +56,9 @@ _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
     "conference.joined": lambda p, _who, _name: f"the bot is in the room, {p.get('roster_size')} there before",
     "conference.left": lambda _p, _who, _name: "the bot left the room",
     "conference.failed": lambda p, _who, _name: f"the room refused: {p.get('error')}",
+    "conference.error": lambda p, _who, _name: (
+        f"the server reported an error: {p.get('error')}{_detail(p.get('message'))}"
+    ),
     "conference.subject_changed": lambda p, _who, _name: f"subject: {_quoted(p.get('subject'))}",
     "conference.lock_changed": lambda p, _who, _name: "room locked" if p.get("locked") else "room unlocked",
     "lobby.enabled": lambda _p, _who, _name: "lobby switched on",
@@ -64,6 +68,7 @@ _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
         f"signalling is back{_after(p.get('down_ms'))}: what was sent meanwhile comes late"
     ),
     "connection.failed": lambda p, _who, _name: f"signalling failed: {p.get('error')}",
+    "connection.token_expired": lambda _p, _who, _name: "the token that the bot logged in with has expired",
     "connection.interrupted": lambda _p, _who, _name: "the bot's media path broke",
     "connection.restored": lambda p, _who, _name: f"the bot's media path is back after {duration(p.get('down_ms'))}",
     "bridge_channel.closed": lambda _p, _who, _name: "bridge channel closed: speakers can't be heard",

@@ -30,6 +30,7 @@ COMMANDS = (
     ("db", "start"),
     ("db", "stop"),
     ("spool", "flush"),
+    ("spool", "status"),
 )
 
 

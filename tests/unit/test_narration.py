@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meeta_bot.events import GapCause, Lost
+from meeta_bot.events import CATALOG, GapCause, Lost
 from meeta_bot.reading import narration
 from meeta_bot.reading.lanes import Gap
 
@@ -90,3 +90,8 @@ def test_every_cause_has_words_of_its_own(cause: GapCause) -> None:
 
 def test_every_loss_has_words_of_its_own() -> None:
     assert len({narration.gap_sentence(gap(lost=lost.value), moment) for lost in Lost}) == len(Lost)
+
+
+def test_every_type_has_a_sentence_or_is_a_detail() -> None:
+    bare = {name for name in CATALOG if say(name).removeprefix("Ada: ").startswith(name)}
+    assert bare <= narration.DETAILS
