@@ -62,7 +62,9 @@ def _writer(spool: Spool, where: Destination, sink: Sink, settings: Settings, *,
 
 
 def _shown(where: Destination) -> str:
-    return f"{KINDS[where.kind].name} ({where.target})"
+    """Name a destination in messages; a target that can't be owed may be a secret."""
+    kind = KINDS[where.kind]
+    return f"{kind.name} ({where.target})" if kind.can_be_owed else kind.name
 
 
 class LeftSpool:
