@@ -75,7 +75,7 @@ class Worker:
         self.writer = self._outlets.database
         self._left: list[asyncio.Task[int]] = []  # spools of others that are being delivered
         self.chromium = Chromium(settings)
-        self.pages = Seats(self.chromium, self._clock, settings)
+        self.seats = Seats(self.chromium, self._clock, settings)
         self.recorders: list[Recorder] = []  # in the order in which they began, those that have ended too
         self._rooms: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._is_up = asyncio.Event()  # there is a browser
@@ -93,7 +93,7 @@ class Worker:
         await self._end_what_was_cut(self.spool)
         self._outlets.start()
         adoption = asyncio.create_task(self._adopt(), name="adoption")
-        watches = [asyncio.create_task(self._watch.run()), asyncio.create_task(self.pages.watch())]
+        watches = [asyncio.create_task(self._watch.run()), asyncio.create_task(self.seats.watch())]
         try:
             await self.chromium.start()
             gc.freeze()  # what was imported and started stays: no need to look through it again and again
@@ -107,7 +107,7 @@ class Worker:
             for watch in watches:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
-            await self.pages.close()
+            await self.seats.close()
             await self.chromium.stop()
             await self._stop_delivery(adoption)
 
@@ -170,7 +170,7 @@ class Worker:
     async def _record(self, request: CaptureRequest) -> None:
         await self._is_up.wait()
         async with self._pace.turn():
-            recorder = Recorder(request, self.pages, self.spool, self._settings, self._clock)
+            recorder = Recorder(request, self.seats, self.spool, self._settings, self._clock)
             self.recorders.append(recorder)
             recording = asyncio.create_task(recorder.run(), name=f"capture {recorder.capture_id}")
             settled = asyncio.create_task(recorder.settled.wait())

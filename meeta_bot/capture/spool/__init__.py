@@ -11,6 +11,7 @@ is refused and left as it is::
         damage(number, capture_id, first_seq, last_seq, missed, evidence, since_at, reported)   numbers found missing
     heads              the witness: the position of every capture (see meeta_bot.capture.spool.witness)
     reserve            room on the disk for last words, while the spool is owned
+    sinks.json         the sinks beside the database that it owes its events (see meeta_bot.delivery.owed)
     damaged-…          what could not be read: a block, SQLite's log, or a whole file, as it was found
 
 **Promises.**
