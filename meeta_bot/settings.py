@@ -126,6 +126,43 @@ class Settings(BaseSettings):
     signalling_timeout: float = Field(
         90, gt=0, description="signalling that was lost comes back by itself; then the room is joined again"
     )
+    bridge_ask_ms: int = Field(
+        2_000, gt=0, description="the bridge said nothing for this long and is asked; how exactly its end is known"
+    )
+    bridge_silence_ms: int = Field(
+        4_000, gt=0, description="it did not answer: it is not heard; two retransmissions of a data channel"
+    )
+    bridge_first_word_ms: int = Field(2_000, gt=0, description="the same on a channel that just opened")
+    bridge_open_ms: int = Field(
+        5_000, gt=0, description="from the invitation to an open bridge channel; it takes well under a second"
+    )
+    bridge_invitation_ms: int = Field(
+        10_000, gt=0, description="from when somebody is there to the invitation; a focus takes a second"
+    )
+    focus_ask_ms: int = Field(
+        1_000, gt=0, description="a conference focus that left is asked back; the pause doubles with each try"
+    )
+    focus_ask_longest_ms: int = Field(10_000, gt=0, description="longest pause between such requests")
+    media_restart_ms: int = Field(
+        10_000, gt=5_000, description="for a focus to invite anew by itself; it bears one request in 5 s, 5 a minute"
+    )
+    media_restart_longest_ms: int = Field(
+        60_000, gt=0, description="longest pause between requests for a media session; each takes 20 s to fail"
+    )
+    library_gives_up_ms: int = Field(
+        60_000, gt=0, description="for the library to get its media path back by itself; it tries three times"
+    )
+    media_give_up_ms: int = Field(
+        300_000, gt=0, description="no media session brought the bridge: then the room may be left and entered"
+    )
+    media_rejoin_pause_initial: float = Field(
+        120, gt=0, description="between leaving and entering a room for the bridge's sake, which is seen; it doubles"
+    )
+    media_rejoin_pause_max: float = Field(1800, gt=0, description="longest such pause")
+    received_interval_ms: int = Field(60_000, gt=0, description="how often the received media are measured")
+    received_bytes: int = Field(
+        1_000, gt=0, description="a second beside the bridge channel; STUN and RTCP are a tenth of it, audio four times"
+    )
     watch_interval: float = Field(1, gt=0, description="how often the process checks its clocks")
     stall_tolerance: float = Field(
         5, gt=0, description="a check that comes later than this: the process stood still; a third of a heartbeat"

@@ -20,7 +20,6 @@ _CONFERENCE = {
     "conference.connectionError.notAllowed": (EndReason.NOT_ALLOWED, True),
     "conference.reservationError": (EndReason.NOT_ALLOWED, True),
     "conference.max_users": (EndReason.ROOM_FULL, True),
-    "conference.focusLeft": (EndReason.RECONNECT_EXHAUSTED, True),
 }
 _TERMINATED = "The meeting has been terminated"  # Prosody's reason when a moderator ends the meeting for all
 # By its own clock, which may be ahead of ours. The first is what Jitsi's token authentication says.

@@ -18,6 +18,7 @@ import uuid_utils
 
 from meeta_bot import __version__, events
 from meeta_bot.capture.admission import ANSWERS, Refusal
+from meeta_bot.capture.bridge_care import BRIDGE_COUNT, BridgeCare
 from meeta_bot.capture.browser.seats import Seat, Seats
 from meeta_bot.capture.departure import next_departure
 from meeta_bot.capture.log import CaptureLog, damage_report
@@ -71,6 +72,7 @@ class Recorder:
         self._asides: set[asyncio.Task[None]] = set()
         self._departure_changed = asyncio.Event()
         self._reconnect = Reconnect(settings)
+        self._bridge_care = BridgeCare(settings, self._log)
         self._was_in_room = False
         self._stays = 0
         self._stay: Stay | None = None  # None between two stays
@@ -186,6 +188,7 @@ class Recorder:
     def _part_with(self, stay: Stay) -> None:
         """Keep the two things that outlive a stay: its seat, for a while, and until when all was seen."""
         self._stay = None
+        self._bridge_care.stay_is_over()
         self._seen_ms = self._seen_ms if stay.seen_ms is None else stay.seen_ms
         if stay.seat is not None:
             self._vacate_kept_seat()
@@ -324,6 +327,26 @@ class Recorder:
     def _trust_signalling(self, stay: Stay, _: events.SignallingRestored) -> None:
         stay.signalling_is_back()
 
+    def _miss_bridge(self, _stay: Stay, payload: events.BridgeLost) -> None:
+        self._bridge_care.lost(payload, self._clock.wall_ms() - payload.since_at)
+
+    def _hear_bridge(self, _stay: Stay, _: events.BridgeRestored) -> None:
+        self._bridge_care.restored()
+
+    def _miss_media(self, stay: Stay, payload: events.MediaSessionMissing) -> None:
+        loss = RoomLoss(GapCause.BRIDGE_UNHEARD, payload.evidence or "no media session")
+        bridges = self.log.state.properties.get(BRIDGE_COUNT)
+        self._bridge_care.missing(self._clock.monotonic_ms(), bridges=bridges, leave=lambda: stay.lose(loss))
+
+    def _note_received(self, _stay: Stay, payload: events.MediaReceived) -> None:
+        self._log.warning("media is received that is not wanted", bytes=payload.bytes, seconds=payload.seconds)
+
+    def _note_focus(self, _stay: Stay, payload: events.FocusReturned) -> None:
+        self._log.info("the conference focus is back", away_ms=payload.away_ms)
+
+    def _ask_focus(self, _stay: Stay, payload: events.FocusRefused) -> None:
+        self._log.warning("the conference focus is away and is asked back", answer=payload.answer)
+
     def _judge(self, stay: Stay, payload: events.Payload) -> None:
         refusal = stay.judge(payload, was_in_room=self._was_in_room)
         if refusal is not None:
@@ -341,10 +364,16 @@ class Recorder:
 _REACTIONS: dict[type[News], Callable[[Recorder, Stay, Any], None]] = {
     Seated: Recorder._begin_to_join,
     Refusal: Recorder._accept,
+    events.BridgeLost: Recorder._miss_bridge,
+    events.BridgeRestored: Recorder._hear_bridge,
     events.CaptureHookInstalled: Recorder._note_library,
     events.CaptureLobbyWaiting: Recorder._wait_in_lobby,
     events.ConferenceJoined: Recorder._arrive,
     events.ConnectionEstablished: Recorder._note_connection,
+    events.FocusRefused: Recorder._ask_focus,
+    events.FocusReturned: Recorder._note_focus,
+    events.MediaReceived: Recorder._note_received,
+    events.MediaSessionMissing: Recorder._miss_media,
     events.SignallingLost: Recorder._miss_signalling,
     events.SignallingRestored: Recorder._trust_signalling,
     **dict.fromkeys(ANSWERS, Recorder._judge),

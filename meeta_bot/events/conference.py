@@ -174,9 +174,9 @@ class ConnectionRestored(Payload):
     down_ms: int | None = None
 
 
-@event_type("bridge_channel.opened", "conference.dataChannelOpened")
+@event_type("bridge_channel.opened", "hook.bridge_heard")
 class BridgeChannelOpened(Payload):
-    """The bridge channel is open: dominant speaker, statistics and reactions can be heard."""
+    """The bridge said its first word on a channel: dominant speaker, statistics and reactions can be heard."""
 
 
 @event_type("bridge_channel.closed", "conference.dataChannelClosed")
@@ -185,6 +185,67 @@ class BridgeChannelClosed(Payload):
 
     code: int | None = None
     reason: str | None = None
+
+
+@event_type("bridge.lost", "hook.bridge_lost")
+class BridgeLost(Payload):
+    """People are there and the bridge is not heard; ``since_at`` is its last word, or since when it should be heard.
+
+    ``evidence``: ``closed`` (its channel closed), ``silent`` (open, and a question was not answered), ``mute`` (open,
+    and nothing was ever heard), ``unopened`` (invited, and no channel opened), ``uninvited`` (no invitation came).
+    """
+
+    since_at: int
+    evidence: str
+
+
+@event_type("bridge.restored", "hook.bridge_heard")
+class BridgeRestored(Payload):
+    """The bridge is heard again, or for the first time."""
+
+    down_ms: int | None = None
+
+
+@event_type("focus.returned", "hook.focus_back")
+class FocusReturned(Payload):
+    """The conference focus is in the room again; the bot asked for it ``asked`` times."""
+
+    away_ms: int
+    asked: int = 0
+
+
+@event_type("focus.refused", "hook.focus_refused")
+class FocusRefused(Payload):
+    """A conference request from inside the room failed. ``answer``: a stanza error's condition, or ``no answer``."""
+
+    answer: str
+
+
+@event_type("media.session_requested", "hook.media_restart")
+class MediaSessionRequested(Payload):
+    """The bridge was not heard, and the bot asked the focus for a new media session; ``attempt`` counts from 1."""
+
+    attempt: int = 1
+
+
+@event_type("media.session_missing", "hook.media_missing")
+class MediaSessionMissing(Payload):
+    """Asking brought no media session in which the bridge is heard."""
+
+    evidence: str | None = None
+
+
+@event_type("media.received", "hook.media_received")
+class MediaReceived(Payload):
+    """The bot received media, which it does not want: bytes in so many seconds, beside the bridge channel's.
+
+    Audio and video are those parts of which the browser knows what they are (RTCInboundRtpStreamStats).
+    """
+
+    seconds: int
+    bytes: int
+    audio_bytes: int = 0
+    video_bytes: int = 0
 
 
 @event_type("connection.stats_updated", "cq.remote_stats_updated")

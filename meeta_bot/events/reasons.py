@@ -19,6 +19,7 @@ class GapCause(StrEnum):
     PROCESS_KILLED = "process_killed"
     HOST_SUSPENDED = "host_suspended"
     BRIDGE_CHANNEL_CLOSED = "bridge_channel_closed"
+    BRIDGE_UNHEARD = "bridge_unheard"
     PAGE_BUFFER_OVERFLOW = "page_buffer_overflow"
     SPOOL_FULL = "spool_full"
     SPOOL_DAMAGED = "spool_damaged"

@@ -186,8 +186,13 @@ _BLINDS = {
     "signalling.lost": ("signalling_lost", "everything"),
     "capture.reconnecting": ("rejoined", "everything"),
     "bridge_channel.closed": ("bridge_channel_closed", "bridge_only"),
+    "bridge.lost": ("bridge_unheard", "bridge_only"),
 }
-_ENDS_BLINDNESS = {"bridge_channel.opened": ("bridge_only",), "capture.ended": ("everything", "bridge_only")}
+_ENDS_BLINDNESS = {
+    "bridge_channel.opened": ("bridge_only",),
+    "bridge.restored": ("bridge_only",),
+    "capture.ended": ("everything", "bridge_only"),
+}
 
 
 def gaps(events: Iterable[tuple[LaneEvent, int]]) -> list[Gap]:

@@ -26,7 +26,9 @@ DETAILS = frozenset(
         "connection.disconnected",
         "connection.stats_updated",
         "bridge_channel.opened",
+        "focus.refused",
         "media.connected",
+        "media.session_requested",
         "media.sender_limit_changed",
         "meeting.identified",
         "message.endpoint",
@@ -40,6 +42,14 @@ DETAILS = frozenset(
 
 
 _SIGNS = {"closed": "the connection broke", "silent": "nothing arrives from the server any more"}
+
+_NO_BRIDGE = {
+    "closed": "its channel closed",
+    "silent": "it does not answer",
+    "mute": "its channel is open and nothing comes",
+    "unopened": "no channel to it opens",
+    "uninvited": "the bot was not invited to it",
+}
 
 _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
     "capture.started": lambda p, _who, _name: f"the bot starts for {p.get('room_url', '')}",
@@ -71,6 +81,13 @@ _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
     "connection.token_expired": lambda _p, _who, _name: "the token that the bot logged in with has expired",
     "connection.interrupted": lambda _p, _who, _name: "the bot's media path broke",
     "connection.restored": lambda p, _who, _name: f"the bot's media path is back after {duration(p.get('down_ms'))}",
+    "bridge.lost": lambda p, _who, _name: f"the bridge can't be heard: {_NO_BRIDGE.get(str(p.get('evidence')), '?')}",
+    "bridge.restored": lambda p, _who, _name: f"the bridge is heard again{_after(p.get('down_ms'))}",
+    "focus.returned": lambda p, _who, _name: f"the conference focus is back{_after(p.get('away_ms'))}",
+    "media.session_missing": lambda p, _who, _name: f"asking brought no bridge{_detail(p.get('evidence'))}",
+    "media.received": lambda p, _who, _name: (
+        f"the bot received media that it did not want: {p.get('bytes')} bytes in {p.get('seconds')} s"
+    ),
     "bridge_channel.closed": lambda _p, _who, _name: "bridge channel closed: speakers can't be heard",
     "meeting.started": lambda _p, _who, _name: "meeting started",
     "meeting.ended": lambda p, _who, _name: f"meeting ended after {duration(p.get('duration_ms'))}",
@@ -114,6 +131,7 @@ _CAUSES = {
     "process_killed": "its process was killed",
     "host_suspended": "the machine or the process was suspended",
     "bridge_channel_closed": "the bridge channel was closed",
+    "bridge_unheard": "the bridge was not heard",
     "page_buffer_overflow": "more came than its page could hold",
     "spool_full": "the disk was full",
     "spool_damaged": "the disk or the spool on it was damaged",

@@ -15,7 +15,11 @@ from meeta_bot.verify.verdict import Problem
 
 # The page's clock is put on the recorder's, and what happens at once is not recorded at once.
 CLOCKS_APART_MS = 1000
-_LOSSES = {"signalling.lost": "signalling was lost", "capture.reconnecting": "the room was lost"}
+_LOSSES = {
+    "signalling.lost": "signalling was lost",
+    "capture.reconnecting": "the room was lost",
+    "bridge.lost": "the bridge was lost",
+}
 _BY_ANOTHER_PROCESS = frozenset({GapCause.PROCESS_KILLED})
 _NO_TIME = frozenset({GapCause.PROCESS_KILLED, GapCause.HOST_SUSPENDED})
 _UNCOVERED_HINT = "nothing was seen then: treat it as a gap up to the next event, and report it"
@@ -67,7 +71,7 @@ class Ledger:
         self._damage: list[tuple[int, int]] = []  # the number of the gap, and how many events were lost
 
     def loss(self, event: LifeEvent) -> None:
-        """Take a loss that a gap must cover: of signalling, or of the whole room."""
+        """Take a loss that a gap must cover: of signalling, of the bridge, or of the whole room."""
         self._uncovered.append(event)
 
     def heartbeat(self, event: LifeEvent) -> None:
@@ -87,7 +91,9 @@ class Ledger:
             return
         self._gaps.append((event._replace(payload=None), gap))
         span = _on_axis(event, gap)
-        self._uncovered = [one for one in self._uncovered if not _covers(span, one.monotonic_ms)]
+        self._uncovered = [
+            one for one in self._uncovered if not (_explains(one, gap) and _covers(span, one.monotonic_ms))
+        ]
         self._kill_has_gap |= gap.cause == GapCause.PROCESS_KILLED or gap.lost == Lost.EVERYTHING
         if gap.cause == GapCause.SPOOL_DAMAGED and gap.missed is not None:  # else it only took nothing for a while
             self._damage.append((event.seq, gap.missed))
@@ -168,6 +174,11 @@ def _on_axis(event: LifeEvent, gap: _GapPayload) -> Span:
 
 def _covers(span: Span, moment_ms: int) -> bool:
     return span.begin - CLOCKS_APART_MS <= moment_ms <= span.end + CLOCKS_APART_MS
+
+
+def _explains(loss: LifeEvent, gap: _GapPayload) -> bool:
+    """Tell whether `gap` lost as much as `loss` says; the bridge's half is not the room's."""
+    return loss.type == "bridge.lost" or gap.lost != Lost.BRIDGE_ONLY
 
 
 def is_overflow(payload: str | None) -> bool:

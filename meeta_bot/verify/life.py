@@ -64,7 +64,7 @@ class Life:
                 self._ledger.gap(event)
                 if event.payload is None or is_overflow(event.payload):
                     self._books.missed(event.monotonic_ms, event.payload)
-            case "signalling.lost" | "capture.reconnecting":
+            case "signalling.lost" | "bridge.lost" | "capture.reconnecting":
                 self._ledger.loss(event)
                 if event.type == "capture.reconnecting":
                     self._books.new_stay()

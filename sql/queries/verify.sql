@@ -58,7 +58,7 @@ SELECT seq, type, occurred_at, monotonic_ms, CASE WHEN type <> 'unknown' THEN pa
 FROM meeta.events
 WHERE capture_id = $1::uuid
     AND type IN ('capture.started', 'capture.hook_installed', 'capture.heartbeat', 'capture.gap',
-        'capture.reconnecting', 'signalling.lost', 'capture.ended', 'unknown')
+        'capture.reconnecting', 'signalling.lost', 'bridge.lost', 'capture.ended', 'unknown')
 ORDER BY seq;
 
 -- name: events

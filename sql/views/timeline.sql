@@ -20,8 +20,8 @@ FROM meeta.captures AS capture
 JOIN meeta.events AS event ON event.capture_id = capture.capture_id
 WHERE event.type NOT IN ('capture.hook_installed', 'capture.heartbeat', 'capture.join_in_progress',
     'conference.properties_changed', 'conference.p2p_changed', 'connection.established', 'connection.disconnected',
-    'connection.stats_updated', 'bridge_channel.opened', 'media.connected', 'media.sender_limit_changed',
-    'meeting.identified', 'message.endpoint', 'participant.property_changed', 'recording.pending', 'track.added', 'track.removed', 'unknown')
+    'connection.stats_updated', 'bridge_channel.opened', 'focus.refused', 'media.connected', 'media.session_requested',
+    'media.sender_limit_changed', 'meeting.identified', 'message.endpoint', 'participant.property_changed', 'recording.pending', 'track.added', 'track.removed', 'unknown')
     -- One line an outage: the tries after the first one are details.
     AND (event.type <> 'capture.reconnecting' OR coalesce(event.payload->'attempt' <= '1', true));
 COMMENT ON VIEW meeta.timeline IS

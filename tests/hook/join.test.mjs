@@ -152,6 +152,7 @@ describe('the conference', () => {
             channelLastN: 0,
             disableLocalStatsBroadcast: true,
             e2eping: { enabled: false },
+            enableIceRestart: false,
             enableNoAudioDetection: false,
             enableNoisyMicDetection: false,
             enableTalkWhileMuted: false,

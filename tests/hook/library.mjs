@@ -15,11 +15,15 @@ export class Emitter {
     }
 }
 
-/** A websocket or a data channel, as far as its closing goes. */
+/** A websocket or a data channel: its closing, what arrives on it, and what was sent. */
 export class Socket extends Emitter {
+    sent = [];
+
     addEventListener(event, listener) {
         this.on(event, listener);
     }
+
+    send(text) { this.sent.push(JSON.parse(text).colibriClass); }
 }
 
 /** The library's own connection: what is internal, and the same in 2021 and 2026. */
@@ -33,7 +37,10 @@ export class XmppConnection extends Emitter {
         this.pings = [];
         this.ping = { ping: (...args) => this.pings.push(args) };
         this._stropheConn = { _proto: { socket: new Socket() } };
+        this.requests = []; // [stanza, answer, refuse]
     }
+
+    sendIQ(stanza, answer, refuse) { this.requests.push([ stanza, answer, refuse ]); }
 
     addEventListener(event, listener) {
         this.on(event, listener);
@@ -60,6 +67,18 @@ class Rtc {
         this._channel._channel = null;
         socket.emit('close');
     }
+
+    /** The bridge says something. */
+    say() { this._channel._channel.emit('message'); }
+}
+
+/** A Jingle session with the bridge. */
+export class MediaSession {
+    state = 'connected';
+    terminated = [];
+
+    getIceConnectionState() { return this.state; }
+    terminate(done, failed, options) { this.terminated.push(options); }
 }
 
 export class Conference extends Emitter {
@@ -71,7 +90,14 @@ export class Conference extends Emitter {
         this.calls = [];
         this.commands = new Map();
         this.participants = [];
+        this.joined = false;
+        this.jvbJingleSession = null;
+        this.room = { roomjid: 'standup@muc', members: { 'standup@muc/focus': {} } };
     }
+
+    isJoined() { return this.joined; }
+    getParticipantCount() { return this.participants.length + 1; }
+    setAudioSubscriptionMode(wanted) { this.wanted = wanted; }
 
     addCommandListener(element, listener) {
         this.commands.set(element, listener);
@@ -100,7 +126,10 @@ export class Connection extends Emitter {
     constructor(appId, token, options) {
         super();
         Object.assign(this, { appId, token, options, calls: [], conferences: [] });
-        this.xmpp = { connection: new XmppConnection() };
+        this.xmpp = {
+            connection: new XmppConnection(),
+            moderator: { _createConferenceIq: room => `conference request for ${room}` }
+        };
     }
 
     addEventListener(event, listener) {

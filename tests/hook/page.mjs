@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import vm from 'node:vm';
 
 const HOOK = new URL('../../meeta_bot/capture/browser/hook/', import.meta.url);
-const FILES = [ 'serialize.js', 'outbox.js', 'listen.js', 'watch.js', 'join.js' ];
+const FILES = [ 'serialize.js', 'outbox.js', 'listen.js', 'bridge.js', 'revive.js', 'received.js', 'watch.js', 'join.js' ];
 
 // In Chromium since version 111 and in node since version 20; node 18 lacks it.
 const WELL_FORMED = `String.prototype.toWellFormed ??= function () {
@@ -29,6 +29,7 @@ export function openPage(globals = {}) {
         },
         clearTimeout: timer => page.timers.delete(timer),
         wallClock: () => page.wall,
+        AbortSignal,
         meetaDeliver: batch => page.delivered.push(JSON.parse(batch)),
         ...globals
     });

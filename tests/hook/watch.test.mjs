@@ -2,67 +2,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { library, Socket } from './library.mjs';
+import { Socket } from './library.mjs';
 import { openPage } from './page.mjs';
-
-const CONFIG = { hosts: { domain: 'meet.example.org' }, websocket: 'wss://meet.example.org/xmpp-websocket' };
-const LIMITS = { silence: 15_000, heartbeat: 5000, stall: 5000, window: 1e9, resend: 1e9 };
-
-/** A page with one room, in which the bot is from the beginning unless `enter` says no. */
-function openRoom({ limits = {}, enter = true, deliver = undefined } = {}) {
-    const beats = [];
-    const page = openPage({ config: CONFIG, JitsiMeetJS: library() });
-
-    page.beats = beats;
-    page.global.meetaDeliver = deliver ?? (text => {
-        const told = JSON.parse(text);
-
-        if ('alive' in told) {
-            assert.ok(text.startsWith('{"page_load"'));
-            beats.push(told);
-        } else {
-            page.delivered.push(told);
-        }
-    });
-    page.meetaBot.configure({ ...LIMITS, ...limits });
-    page.meetaBot.live('meetaDeliver');
-    page.join = (key = 'capture-1.1') => {
-        const request = { conference: key, room: 'standup', display_name: 'x', password: null, token: null };
-
-        page.task(() => page.meetaBot.join(request, 'meetaDeliver'));
-        const connection = page.global.JitsiMeetJS.made.at(-1);
-
-        connection.xmpp.connection.clock = () => page.wall;
-
-        return connection;
-    };
-    page.connection = page.join();
-    page.xmpp = page.connection.xmpp.connection;
-    page.emit = (event, ...args) => page.task(() => page.connection.emit(`connection.connection${event}`, ...args));
-    page.hears = () => {
-        page.xmpp.lastSuccess = page.wall;
-    };
-    /** Lets seconds pass in which the server says something every second. */
-    page.chat = seconds => {
-        for (let second = 0; second < seconds; second += 1) {
-            page.hears();
-            page.advance(1000);
-        }
-    };
-    page.closeSocket = () => page.task(() => {
-        page.xmpp.connected = false;
-        page.xmpp._stropheConn._proto.socket.emit('close');
-    });
-    page.told = () => page.messages().filter(({ origin }) => /^hook\.(sign|bridge|slept)/.test(origin))
-        .map(({ origin, args }) => [ origin.slice(5), ...args ]);
-    page.conference = () => page.connection.conferences[0];
-    if (enter) {
-        page.hears();
-        page.emit('Established', 'id');
-    }
-
-    return page;
-}
+import { openRoom } from './room.mjs';
 
 describe('a connection that closes', () => {
     it('is told when it happens, with the time since something last arrived', () => {
@@ -283,32 +225,6 @@ describe('a library whose internals are missing', () => {
         page.connection.xmpp = undefined;
         page.emit('Established', 'id');
         assert.equal(page.conference().calls.at(-1)[0], 'join');
-    });
-});
-
-describe('the bridge channel', () => {
-    it('is told when it closes and opens again, not when it opens first', () => {
-        const page = openRoom();
-
-        page.advance(2000);
-        page.conference().rtc.open();
-        page.advance(2000);
-        assert.deepEqual(page.told(), []);
-        page.task(() => page.conference().rtc.close());
-        assert.deepEqual(page.told(), [ [ 'bridge_closed' ] ]);
-        page.conference().rtc.open();
-        page.advance(1000);
-        assert.deepEqual(page.told(), [ [ 'bridge_closed' ], [ 'bridge_opened' ] ]);
-    });
-
-    it('that is taken away is closed', () => {
-        const page = openRoom();
-
-        page.conference().rtc.open();
-        page.advance(1000);
-        page.conference().rtc._channel = null;
-        page.advance(3000);
-        assert.deepEqual(page.told(), [ [ 'bridge_closed' ] ]);
     });
 });
 

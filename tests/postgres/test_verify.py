@@ -24,6 +24,7 @@ from meeta_bot.capture.spool.status import read_statuses
 from meeta_bot.clock import SystemClock
 from meeta_bot.database import migrations
 from meeta_bot.events import (
+    BridgeLost,
     CaptureEnded,
     CaptureGap,
     CaptureHeartbeat,
@@ -886,6 +887,18 @@ async def test_silences_are_covered_by_gaps(database_url: str, story: list[Event
 
 HOUR = 60 * MINUTE
 LOST = happening(SignallingLost(since_at=BEGAN_MS + 1000, evidence="silent"), 5000)
+DEAF = happening(BridgeLost(since_at=BEGAN_MS + 1000, evidence="silent"), 5000)
+DEAF_GAP = happening(
+    CaptureGap(
+        cause=GapCause.BRIDGE_UNHEARD,
+        lost=Lost.BRIDGE_ONLY,
+        from_at=BEGAN_MS + 1000,
+        to_at=BEGAN_MS + 9000,
+        from_ms=1000,
+        to_ms=9000,
+    ),
+    9000,
+)
 AWAY = happening(CaptureReconnecting(cause=GapCause.PAGE_CRASHED), 5000)
 SUSPENDED, KILLED = GapCause.HOST_SUSPENDED, GapCause.PROCESS_KILLED
 
@@ -907,6 +920,10 @@ SUSPENDED, KILLED = GapCause.HOST_SUSPENDED, GapCause.PROCESS_KILLED
         pytest.param([LOST, gap(9000, 1000, 9000, set_ms=0)], None, id="lost-and-told"),
         pytest.param([LOST, gap(9000, 1000, 9000)], None, id="lost-and-told-by-the-wall-clock"),
         pytest.param([LOST], 2, id="lost-and-not-told"),
+        pytest.param([DEAF], 2, id="deaf-and-not-told"),
+        pytest.param([DEAF, DEAF_GAP], None, id="deaf-and-told"),
+        pytest.param([DEAF, gap(9000, 1000, 9000, set_ms=0)], None, id="deaf-since-the-room-was-lost"),
+        pytest.param([LOST, DEAF_GAP], 2, id="lost-and-only-deafness-told"),
         pytest.param([LOST, gap(9000, 7000, 9000, set_ms=0)], 2, id="lost-and-another-told"),
         pytest.param([gap(4000, 1000, 5000, set_ms=0), LOST], 3, id="lost-and-told-before"),
         pytest.param([AWAY, AWAY, gap(9000, 1000, 9000, set_ms=0)], None, id="away-and-told"),

@@ -182,7 +182,16 @@ LIKELY: dict[str, Callable[[Random], list[Any]]] = {
     "hook.overflow": lambda r: [times(r)],
     "hook.signalling_lost": lambda r: [{"ago_ms": r.choice(AGO), "evidence": r.choice(["closed", "silent"])}],
     "hook.signalling_back": lambda _: [],
-    "hook.bridge_opened": lambda _: [],
+    "hook.bridge_heard": lambda r: [{"channel": r.choice(["new", "same"])}],
+    "hook.bridge_lost": lambda r: [
+        {"ago_ms": r.choice(AGO), "evidence": r.choice(["closed", "silent", "mute", "unopened"])}
+    ],
+    "hook.bridge_idle": lambda _: [],
+    "hook.focus_back": lambda r: [{"away_ms": r.choice(NUMBERS), "asked": r.choice(NUMBERS)}],
+    "hook.focus_refused": lambda r: [r.choice(TEXTS)],
+    "hook.media_restart": lambda r: [{"attempt": r.choice(NUMBERS)}],
+    "hook.media_missing": lambda r: [r.choice(TEXTS)],
+    "hook.media_received": lambda r: [{"seconds": r.choice(NUMBERS), "bytes": r.choice(NUMBERS)}],
     "hook.bridge_closed": lambda _: [],
     "hook.slept": lambda r: [{"from_at": r.choice([START, *NUMBERS]), "to_at": START, "ms": r.choice(AGO)}],
     "recorder.lost": lambda r: [loss(r)],

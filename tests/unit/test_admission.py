@@ -40,7 +40,6 @@ def judged(payload: Payload, *, password: bool = False, token: bool = False) -> 
         ),
         (conference("conference.reservationError", "room taken", 5), (EndReason.NOT_ALLOWED, "room taken")),
         (conference("conference.max_users"), (EndReason.ROOM_FULL, "conference.max_users")),
-        (conference("conference.focusLeft"), (EndReason.RECONNECT_EXHAUSTED, "conference.focusLeft")),
         (
             conference("conference.destroyed", "The meeting has been terminated"),
             (EndReason.MEETING_ENDED, "The meeting has been terminated"),
@@ -88,7 +87,6 @@ def test_a_token_that_was_given_is_rejected_and_not_missing() -> None:
     ("payload", "passes"),
     [
         (connection("connection.droppedError"), True),
-        (conference("conference.focusLeft"), True),
         (conference("conference.connectionError.notAllowed"), True),
         (conference("conference.max_users"), True),
         (conference("conference.reservationError"), True),

@@ -17,7 +17,7 @@ def room() -> Capture:
     """The bot and alice, long since, with a bridge channel."""
     capture = Capture()
     capture.join("alice")
-    capture.say("conference.dataChannelOpened")
+    capture.say("hook.bridge_heard", {"channel": "new"})
     capture.settle()
     return capture
 
@@ -217,38 +217,119 @@ def test_who_is_first_is_not_late_nor_is_who_comes_back() -> None:
 # --- the bridge channel --------------------------------------------------------------------------------------------
 
 
+def lose_bridge(capture: Capture, ago_ms: int = 1500, evidence: str = "silent") -> list[events.Event]:
+    return capture.say("hook.bridge_lost", {"ago_ms": ago_ms, "evidence": evidence})
+
+
+def hear_bridge(capture: Capture, channel: str = "new") -> list[events.Event]:
+    return capture.say("hook.bridge_heard", {"channel": channel})
+
+
+@pytest.mark.parametrize(
+    ("evidence", "cause"),
+    [
+        ("closed", "bridge_channel_closed"),
+        ("silent", "bridge_unheard"),
+        ("mute", "bridge_unheard"),
+        ("unopened", "bridge_unheard"),
+        ("uninvited", "bridge_unheard"),
+    ],
+)
+def test_what_the_bridge_told_is_missed_from_its_last_word_to_the_next(
+    evidence: str, cause: str, room: Capture
+) -> None:
+    lost = only(lose_bridge(room, 1500, evidence))
+    since = room.now - 1500
+    assert lost.payload == events.BridgeLost(since_at=START + since, evidence=evidence)
+    gap, restored, opened = hear_bridge(room)
+    assert isinstance(gap.payload, CaptureGap)
+    assert (kind(gap.payload), bounds(gap.payload)) == ((cause, "bridge_only"), (since, room.now))
+    assert restored.payload == events.BridgeRestored(down_ms=room.now - since)
+    assert opened.payload == events.BridgeChannelOpened()
+
+
+def test_a_bridge_that_answers_at_last_has_no_new_channel(room: Capture) -> None:
+    lose_bridge(room)
+    assert types(hear_bridge(room, "same")) == ["capture.gap", "bridge.restored"]
+
+
+def test_a_channel_that_opens_is_not_one_that_is_heard(room: Capture) -> None:
+    lose_bridge(room, 5000, "unopened")
+    assert room.say("conference.dataChannelOpened") == []
+    assert room.state.bridge_blind is not None
+
+
 @pytest.mark.parametrize("closing", ["conference.dataChannelClosed", "hook.bridge_closed"])
-@pytest.mark.parametrize("opening", ["conference.dataChannelOpened", "hook.bridge_opened"])
-def test_what_the_bridge_told_is_missed_while_its_channel_is_closed(closing: str, opening: str, room: Capture) -> None:
+def test_a_closed_channel_is_told_once_and_missed_since_the_last_word(closing: str, room: Capture) -> None:
+    lose_bridge(room, 1500, "closed")
+    since = room.now - 1500
     assert types(room.say(closing)) == ["bridge_channel.closed"]
-    since = room.now
     assert room.say("conference.dataChannelClosed") == room.say("hook.bridge_closed") == []
-    found = room.say(opening)
-    gap = only_gap(found)
-    assert types(found) == ["capture.gap", "bridge_channel.opened"]
-    assert (kind(gap), bounds(gap)) == (("bridge_channel_closed", "bridge_only"), (since, room.now))
-    assert room.say("hook.bridge_opened") == []
+    assert bounds(only_gap(hear_bridge(room))) == (since, room.now)
 
 
-def test_a_channel_that_opens_twice_broke_since_it_was_last_looked_at(room: Capture) -> None:
-    found = room.say("conference.dataChannelOpened")
-    gap = only_gap(found)
-    assert types(found) == ["capture.gap", "bridge_channel.opened"]
-    assert (kind(gap), bounds(gap)) == (("bridge_channel_closed", "bridge_only"), (room.now - 1000, room.now))
+def test_the_library_is_believed_where_the_hook_does_not_hear_the_bridge_itself(room: Capture) -> None:
+    room.say("conference.dataChannelClosed")
+    since = room.now
+    assert bounds(only_gap(hear_bridge(room))) == (since, room.now)
 
 
-def test_a_channel_that_was_never_open_misses_nothing() -> None:
+def test_an_earlier_last_word_is_the_beginning(room: Capture) -> None:
+    room.say("conference.dataChannelClosed")
+    lose_bridge(room, 2500, "closed")
+    since = room.now - 2500
+    assert bounds(only_gap(hear_bridge(room))) == (since, room.now)
+
+
+def test_a_bridge_that_is_not_heard_is_missed_by_nobody_until_somebody_comes() -> None:
     capture = Capture()
-    capture.join("alice")
-    assert capture.say("hook.bridge_closed") == []
-    assert types(capture.say("conference.dataChannelClosed", {"code": 1006})) == ["bridge_channel.closed"]
-    assert types(capture.say("conference.dataChannelOpened")) == ["bridge_channel.opened"]
+    capture.join()
+    assert lose_bridge(capture, 10_000, "uninvited") == []
+    capture.settle()
+    capture.arrive("alice")
+    since = capture.now
+    gap = only_gap(hear_bridge(capture))
+    assert (kind(gap), bounds(gap)) == (("bridge_unheard", "bridge_only"), (since, capture.now))
+
+
+def test_it_is_missed_no_longer_when_nobody_is_there_any_more(room: Capture) -> None:
+    lose_bridge(room)
+    since = room.now - 1500
+    room.leave("alice")
+    gap = only_gap(room.say("hook.bridge_idle"))
+    assert (bounds(gap), gap.evidence) == (
+        (since, room.now),
+        "from its last word, its channel is open and a question was not answered; until nobody was there any more",
+    )
+    room.arrive("ben")
+    assert gaps(hear_bridge(room)) == []
+
+
+def test_each_half_of_what_a_return_brings_back_has_its_own_end(room: Capture) -> None:
+    room.lose("rejoined")
+    room.arrive("alice")
+    whole = only_gap(room.events)
+    assert whole.lost.value == "everything"
+    room.join()
+    bridge = only_gap(hear_bridge(room))
+    assert (kind(bridge), bridge.from_ms) == (("bridge_unheard", "bridge_only"), whole.to_ms)
+
+
+def test_a_return_to_a_room_in_which_nobody_is_left_misses_no_bridge(room: Capture) -> None:
+    room.lose("rejoined")
+    room.join()
+    assert gaps(hear_bridge(room)) == []
+
+
+def test_a_bridge_is_not_missed_when_the_bot_leaves(room: Capture) -> None:
+    room.say("hook.leaving")
+    assert lose_bridge(room) == []
 
 
 def test_a_channel_that_is_closed_when_nobody_is_there_misses_nothing(room: Capture) -> None:
     room.leave("alice")
     room.say("conference.dataChannelClosed")
-    assert types(room.say("conference.dataChannelOpened")) == ["bridge_channel.opened"]
+    assert types(room.say("hook.bridge_heard", {"channel": "new"})) == ["bridge_channel.opened"]
 
 
 def test_the_loss_of_the_room_closes_over_that_of_the_bridge(room: Capture) -> None:
@@ -260,7 +341,7 @@ def test_the_loss_of_the_room_closes_over_that_of_the_bridge(room: Capture) -> N
     bridge, whole = gaps(room.events)
     assert (kind(bridge), bounds(bridge)) == (("bridge_channel_closed", "bridge_only"), (bridge_since, since))
     assert (kind(whole), bounds(whole)) == (("page_crashed", "everything"), (since, room.now))
-    assert types(room.say("conference.dataChannelOpened")) == ["bridge_channel.opened"]
+    assert types(hear_bridge(room)) == ["capture.gap", "bridge_channel.opened"]  # the bridge's half of the return
 
 
 def test_a_channel_that_breaks_with_its_stay_has_no_gap_of_its_own(room: Capture) -> None:
@@ -276,7 +357,7 @@ def test_a_channel_that_breaks_while_signalling_is_away_stays_broken_when_that_i
     room.say("conference.dataChannelClosed")
     since = room.now
     room.say("hook.signalling_back")
-    gap = only_gap(room.say("conference.dataChannelOpened"))
+    gap = only_gap(room.say("hook.bridge_heard", {"channel": "new"}))
     assert (kind(gap), bounds(gap)) == (("bridge_channel_closed", "bridge_only"), (since, room.now))
 
 
@@ -299,7 +380,7 @@ def test_whatever_is_out_of_view_at_the_end_has_its_gap_before_the_last_event(ro
 def test_a_bridge_that_is_not_heard_at_the_end_has_its_gap(room: Capture) -> None:
     room.say("conference.dataChannelClosed")
     gap = only_gap(room.say("recorder.ended", {"reason": "operator"}))
-    assert gap.evidence == "from the closing of the channel; until the end of the capture"
+    assert gap.evidence == "from the closing of its channel; until the end of the capture"
 
 
 def test_the_gap_of_a_killed_process_goes_on_where_the_one_that_was_open_ends(room: Capture) -> None:

@@ -208,14 +208,14 @@ def test_after_a_return_everything_is_initial_again(seen: Capture) -> None:
 
 
 def test_the_speaker_that_the_bridge_repeats_when_its_channel_opens_is_initial(room: Capture) -> None:
-    room.say("conference.dataChannelOpened")
+    room.say("hook.bridge_heard", {"channel": "new"})
     assert told(room.say("conference.dominantSpeaker", "alice", ["bob"], False)) == [
         ("dominant_speaker.changed", "alice", True)
     ]
 
 
 def test_a_first_speaker_long_after_the_channel_opened_is_a_change(room: Capture) -> None:
-    room.say("conference.dataChannelOpened")
+    room.say("hook.bridge_heard", {"channel": "new"})
     room.settle()
     assert told(room.say("conference.dominantSpeaker", "alice")) == [("dominant_speaker.changed", "alice", False)]
 
@@ -223,7 +223,7 @@ def test_a_first_speaker_long_after_the_channel_opened_is_a_change(room: Capture
 def test_a_speaker_that_is_repeated_is_no_news(room: Capture) -> None:
     room.say("conference.dominantSpeaker", "alice", [], False)
     assert room.say("conference.dominantSpeaker", "alice", [], False) == []
-    room.say("conference.dataChannelOpened")
+    room.say("hook.bridge_heard", {"channel": "new"})
     assert room.say("conference.dominantSpeaker", "alice") == []
 
 

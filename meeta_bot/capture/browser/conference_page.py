@@ -34,7 +34,7 @@ _log = get_logger("conference")
 CLOCK_READINGS = 5  # of the page's clock; the quickest answer counts most
 
 # In the order in which they build on each other.
-HOOK_FILES = ("serialize.js", "outbox.js", "listen.js", "watch.js", "join.js")
+HOOK_FILES = ("serialize.js", "outbox.js", "listen.js", "bridge.js", "revive.js", "received.js", "watch.js", "join.js")
 
 # Scripts that the lean join needs; jQuery is wanted by libraries of 2021. All others are the web application's.
 _NEEDED_SCRIPT = re.compile(r"(^|[/.-])(config|lib-jitsi-meet|jquery)([.-][\w.-]*)?\.js$")
@@ -114,18 +114,7 @@ class ConferencePage:
     async def _install_hook(self, address: RoomAddress, status: int) -> None:
         for text in _hook_texts():
             await evaluate(self._session, text)
-        limits = {
-            "batch": self._settings.page_batch_messages,
-            "window": self._settings.page_window_batches,
-            "messages": self._settings.page_buffer_messages,
-            "bytes": self._settings.page_buffer_bytes,
-            "pause": self._settings.page_pause_ms,
-            "resend": self._settings.page_resend_ms,
-            "text": self._settings.page_text_limit,
-            "silence": self._settings.signalling_silence_ms,
-            "heartbeat": self._settings.page_heartbeat_ms,
-            "stall": self._settings.stall_tolerance * 1000,
-        }
+        limits = _limits(self._settings)
         parts = msgspec.convert(await self._call("meetaBot.look()"), _PageParts)
         if not parts.library:
             raise _no_library(address, status, parts)
@@ -242,3 +231,32 @@ def _not_loaded(address: RoomAddress, error: str) -> PageNotLoaded:
 def _hook_texts() -> tuple[str, ...]:
     folder = Path(__file__).parent / "hook"
     return tuple((folder / name).read_text(encoding="utf-8") for name in HOOK_FILES)
+
+
+def _limits(settings: Settings) -> dict[str, float]:
+    """Return the hook's limits by the names that it knows them by; milliseconds, but for counts and bytes."""
+    return {
+        "batch": settings.page_batch_messages,
+        "window": settings.page_window_batches,
+        "messages": settings.page_buffer_messages,
+        "bytes": settings.page_buffer_bytes,
+        "pause": settings.page_pause_ms,
+        "resend": settings.page_resend_ms,
+        "text": settings.page_text_limit,
+        "silence": settings.signalling_silence_ms,
+        "heartbeat": settings.page_heartbeat_ms,
+        "stall": settings.stall_tolerance * 1000,
+        "bridgeAsk": settings.bridge_ask_ms,
+        "bridgeSilence": settings.bridge_silence_ms,
+        "bridgeFirstWord": settings.bridge_first_word_ms,
+        "bridgeOpen": settings.bridge_open_ms,
+        "bridgeInvitation": settings.bridge_invitation_ms,
+        "focusAsk": settings.focus_ask_ms,
+        "focusAskLongest": settings.focus_ask_longest_ms,
+        "mediaRestart": settings.media_restart_ms,
+        "mediaRestartLongest": settings.media_restart_longest_ms,
+        "libraryGivesUp": settings.library_gives_up_ms,
+        "mediaGiveUp": settings.media_give_up_ms,
+        "receivedInterval": settings.received_interval_ms,
+        "receivedBytes": settings.received_bytes,
+    }

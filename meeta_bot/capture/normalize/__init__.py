@@ -11,6 +11,7 @@ from functools import cache
 import msgspec
 
 from meeta_bot.capture.normalize import (
+    bridge,
     connection,
     gaps,
     lifecycle,
@@ -33,6 +34,7 @@ _RULES: dict[str, rejoin.Rule] = {
     **gaps.RULES,
     **rejoin.RULES,
     **connection.RULES,
+    **bridge.RULES,
     **meeting.RULES,
     **people.RULES,
     **media.RULES,
@@ -45,6 +47,7 @@ _RULES: dict[str, rejoin.Rule] = {
 _ABSORBED = frozenset(
     {
         "conference.beforeStatisticsDisposed",
+        "conference.dataChannelOpened",  # open is not heard: hook.bridge_heard
         "conference.endpoint_stats_received",  # as cq.remote_stats_updated
         "conference.forwardedSourcesChanged",
         "conference.lastNEndpointsChanged",

@@ -11,7 +11,6 @@ from meeta_bot.capture.normalize import gaps, rejoin
 from meeta_bot.capture.normalize.arguments import Number, Whole, argument, endpoint_of, event, optional_text, text
 from meeta_bot.capture.normalize.meeting import end_meeting, identified_by
 from meeta_bot.capture.normalize.state import (
-    BRIDGE_LOOK_MS,
     Message,
     State,
     elapsed_ms,
@@ -59,6 +58,7 @@ def joined(state: State, message: Message) -> tuple[State, list[Event]]:
         leaving=False,
         meeting=meeting,
         former_ids=[former for former in state.former_ids if former != own.endpoint_id],
+        bridge_blind=state.bridge_blind if state.people else None,  # nobody is there who could be heard
     )
     found = [event(message, payload, own.endpoint_id)]
     # Until the server tells more, the meeting is what this capture sees.
@@ -201,31 +201,6 @@ def restored(state: State, message: Message) -> tuple[State, list[Event]]:
     return updated(state, interrupted_ms=None), [event(message, events.ConnectionRestored(down_ms=down_ms))]
 
 
-def bridge_channel_opened(state: State, message: Message) -> tuple[State, list[Event]]:
-    """Note an open channel: DATA_CHANNEL_OPENED(), or the hook saw it. The bridge repeats the speaker next."""
-    if state.bridge_open and message.origin.startswith("hook."):
-        return state, []
-    if state.bridge_open and state.people:  # anew: it broke for less time than the hook takes to look again
-        state = gaps.bridge_lost(state, message, "from the hook's last look at the channel", BRIDGE_LOOK_MS)
-    state, found = gaps.bridge_seen(state, message)
-    after = updated(state, bridge_open=True, bridge_opened_ms=message.monotonic_ms)
-    return after, [*found, event(message, events.BridgeChannelOpened())]
-
-
-def bridge_channel_closed(state: State, message: Message) -> tuple[State, list[Event]]:
-    """Note a closed channel: DATA_CHANNEL_CLOSED({code, reason}), or the hook saw it. It matters to people only."""
-    if state.bridge_open is False or (state.bridge_open is None and message.origin.startswith("hook.")):
-        return state, []
-    given = argument(message, 0)
-    details = given if isinstance(given, dict) else {}
-    code = details.get("code")
-    known_code = code if type(code) is int and 0 <= code <= LARGEST_NUMBER else None
-    payload = events.BridgeChannelClosed(code=known_code, reason=optional_text(details.get("reason")))
-    if state.bridge_open and state.people and not state.leaving:
-        state = gaps.bridge_lost(state, message)
-    return updated(state, bridge_open=False, bridge_opened_ms=None), [event(message, payload)]
-
-
 def remote_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
     """Note somebody's statistics: REMOTE_STATS_UPDATED(id, statistics). None: sampled away."""
     endpoint_id = text(message, 0)
@@ -290,10 +265,6 @@ RULES = {
     "conference.connectionEstablished": media_connected,
     "conference.connectionInterrupted": interrupted,
     "conference.connectionRestored": restored,
-    "conference.dataChannelOpened": bridge_channel_opened,
-    "conference.dataChannelClosed": bridge_channel_closed,
-    "hook.bridge_opened": bridge_channel_opened,
-    "hook.bridge_closed": bridge_channel_closed,
     "cq.remote_stats_updated": remote_statistics,
     "cq.local_stats_updated": own_statistics,
 }

@@ -60,17 +60,17 @@ def room_seen(state: State, message: Message, until: str) -> tuple[State, list[E
     return updated(state, blind=None, bridge_blind=None), found
 
 
-def bridge_lost(
-    state: State, message: Message, evidence: str = "from the closing of the channel", ago_ms: float = 0
-) -> State:
+def bridge_unheard(state: State, message: Message, cause: GapCause, evidence: str, ago_ms: float = 0) -> State:
     """Lose the bridge's messages; that adds nothing where the whole room was lost with its stay."""
-    if state.bridge_blind is not None or (state.blind is not None and not state.in_conference):
+    if state.blind is not None and not state.in_conference:
         return state
-    blind = _since(message, GapCause.BRIDGE_CHANNEL_CLOSED, Lost.BRIDGE_ONLY, evidence, ago_ms)
+    blind = _since(message, cause, Lost.BRIDGE_ONLY, evidence, ago_ms)
+    if state.bridge_blind is not None and state.bridge_blind.from_ms <= blind.from_ms:
+        return state
     return updated(state, bridge_blind=blind)
 
 
-def bridge_seen(state: State, message: Message, until: str = "the channel was open again") -> tuple[State, list[Event]]:
+def bridge_seen(state: State, message: Message, until: str = "it was heard again") -> tuple[State, list[Event]]:
     """Hear the bridge again."""
     if state.bridge_blind is None:
         return state, []

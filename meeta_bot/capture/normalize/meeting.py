@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 
 from meeta_bot import events
-from meeta_bot.capture.normalize import gaps
+from meeta_bot.capture.normalize import bridge, gaps
 from meeta_bot.capture.normalize.arguments import Malformed, argument, event, optional_milliseconds, text
 from meeta_bot.capture.normalize.state import Message, State, has_settled, updated
 from meeta_bot.events import Event, MeetingBasis
@@ -89,6 +89,7 @@ def created_timestamp(state: State, message: Message) -> tuple[State, list[Event
 def person_came(state: State, message: Message, *, initial: bool) -> tuple[State, list[Event]]:
     """Note that a human or a phone is in the room; `initial` when it was there before the bot."""
     meeting = updated(state.meeting, empty_since_at=None, empty_since_ms=None)
+    state = bridge.somebody_came(state, message)
     if meeting.started_at is not None and not meeting.ended:
         return updated(state, meeting=meeting), []
     meeting = updated(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from meeta_bot import events
-from meeta_bot.capture.normalize import gaps
+from meeta_bot.capture.normalize import bridge, gaps
 from meeta_bot.capture.normalize.arguments import argument, endpoint_of, event
 from meeta_bot.capture.normalize.meeting import person_went
 from meeta_bot.capture.normalize.people import departure
@@ -128,6 +128,7 @@ def away(state: State) -> State:
         signalling_lost_ms=None,
         interrupted_ms=None,
         bridge_open=None,
+        bridge_loss=None,
         bridge_opened_ms=None,
         dominant_speaker=None,
         silence=False,
@@ -180,6 +181,8 @@ def _before_it(state: State, message: Message, rule: Rule) -> tuple[State, list[
     if blind is not None and (is_joined or (not state.in_conference and message.origin in _SIGNS)):
         state, found = gaps.room_seen(state, message, "the first sign of the room")
         comparison = state.comparison
+        if state.former_ids:
+            state = bridge.bridge_awaited(state, message)
         if comparison is not None and (comparison.from_ms is None or blind.from_ms < comparison.from_ms):
             state = updated(state, comparison=updated(comparison, from_at=blind.from_at, from_ms=blind.from_ms))
     more: list[Event] = []

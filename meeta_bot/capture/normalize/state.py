@@ -16,8 +16,6 @@ from meeta_bot.events import GapCause, Lost, MeetingBasis, ParticipantKind, Tran
 SETTLE_MS = 2000
 # The same for the dominant speaker after the bridge channel opened: the bridge sends it with the channel's first words.
 BRIDGE_SETTLE_MS = 300
-# How often the hook looks whether the bridge channel is open: TICK in hook/watch.js.
-BRIDGE_LOOK_MS = 1000
 # Own endpoint ids that are remembered: the server forgets a lost stay after minutes, in which few others begin.
 FORMER_IDS_LIMIT = 20
 # Chat messages that are known again when the server repeats them; servers repeat 20 by default.
@@ -100,6 +98,15 @@ class Blind(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str | None = None
 
 
+class BridgeLoss(msgspec.Struct, frozen=True):
+    """The hook's word that the bridge is not heard, whoever is there to be heard; ``is_told``: an event says so."""
+
+    cause: GapCause
+    evidence: str
+    is_told: bool
+    from_ms: int
+
+
 class Unsaid(msgspec.Struct, frozen=True):
     """Something that was on before a gap, and that a message of this origin, about this one, would tell again."""
 
@@ -174,6 +181,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     telemetry: bool = True  # false: statistics are sampled away, since the spool is nearly full
     blind: Blind | None = None  # the room is out of view
     bridge_blind: Blind | None = None  # the room is in view, what the bridge tells is not
+    bridge_loss: BridgeLoss | None = None
     comparison: Comparison | None = None  # the room was lost and is not compared yet
     former_ids: list[str] = []  # the bot's own in stays before this one; it lingers there until the server times it out
     signalling_lost_ms: int | None = None

@@ -66,6 +66,8 @@
             disableLocalStatsBroadcast: true,
             e2eping: { enabled: false },
             enableNoAudioDetection: false,
+            // Libraries of 2021 would tell the focus that ICE failed, which costs the media session for good (revive.js).
+            enableIceRestart: false,
             enableNoisyMicDetection: false,
             enableTalkWhileMuted: false,
             hiddenFromRecorderFeatureEnabled: true,
@@ -78,7 +80,7 @@
     function enterConference(seat, library, request) {
         seat.conference = seat.connection.initJitsiConference(request.room, conferenceOptions());
         meetaBot.listenToConference(library, seat.conference, seat.outbox);
-        seat.watch.conference = seat.conference;
+        seat.watch.enter(seat.conference);
         seat.conference.setDisplayName(request.display_name);
         // Both old and new libraries show it to the others as the type of a bot. Recorders recognize each other by it:
         // else two of them would keep each other in a room for ever.

@@ -1,6 +1,7 @@
 // Signs of life. One timer looks once a second at what a library tells late or never: whether the connection to the
-// server stands and something arrives on it, whether the bridge channel is open, and whether this page itself got
+// server stands and something arrives on it, whether the bridge is heard (bridge.js), and whether this page itself got
 // time to run. What is looked at is internal to the library. Where it is missing or different, that sign is missing.
+// The same looks are when what was lost is got back (revive.js, and the resumption of a stream, here).
 (() => {
     'use strict';
 
@@ -26,9 +27,13 @@
             this.heardAt = 0; // performance.now() when something last arrived from the server
             this.awakeAt = 0; // … from which on this page ran without a break
             this.askedAt = null; // … when the server was asked, since it last said something
-            this.bridgeOpen = null; // null until the channel was open once
+            this.bridgeOpen = false;
             this.sockets = new WeakSet(); // whose closing is listened to
             this.stopped = false;
+            this.hearing = new meetaBot.BridgeHearing(outbox);
+            this.received = new meetaBot.ReceivedMedia(outbox);
+            this.focus = new meetaBot.FocusCall(outbox);
+            this.revival = new meetaBot.MediaRevival(outbox);
         }
 
         /** Nothing is told any more. */
@@ -72,8 +77,36 @@
         }
 
         look() {
+            const now = performance.now();
+
             this.quietly(() => this.lookAtSignalling());
-            this.quietly(() => this.lookAtBridge());
+            if (this.conference) {
+                this.quietly(() => this.lookAtBridge(now));
+                this.quietly(() => this.focus.look(this.connection, this.conference, now));
+                this.quietly(() => this.revival.look(this.conference, this.hearing, now));
+                this.quietly(() => this.received.look(this.conference, now));
+            }
+        }
+
+        /**
+         * A conference begins, whose events are listened to already.
+         *
+         * @param {object} conference - A JitsiConference.
+         */
+        enter(conference) {
+            this.conference = conference;
+            this.received.unsubscribe(conference);
+            conference.on('conference.joined', () => this.look());
+            conference.on('conference.userJoined', () => this.look());
+            conference.on('conference.dataChannelOpened', () => {
+                this.quietly(() => this.hearing.opened(conference, performance.now()));
+                this.quietly(() => this.received.opened(conference));
+            });
+            conference.on('conference.failed', error => {
+                if (error === 'conference.iceFailed') {
+                    this.quietly(() => this.revival.gaveUp(performance.now()));
+                }
+            });
         }
 
         quietly(work) {
@@ -106,6 +139,7 @@
 
             if (this.lost) {
                 this.lost.closed ||= !connected;
+                this.keepResuming(xmpp);
                 if (connected && (this.lost.closed || this.heardAt > this.lost.at)) {
                     this.lost = null;
                     this.heardAt = now;
@@ -159,17 +193,28 @@
             xmpp.ping.ping(xmpp.pingDomain ?? xmpp.domain, nothing, nothing, meetaBot.limits.silence);
         }
 
-        lookAtBridge() {
-            const channel = this.conference?.rtc?._channel;
+        /**
+         * Keeps the library from giving up a session that the server may still keep: it tries three times, which is over
+         * after 9 to 39 s, while a server waits for a minute. The server's own refusal takes the token away.
+         */
+        keepResuming(xmpp) {
+            const task = xmpp._resumeTask;
+
+            if (task?._resumeRetryN > 1 && xmpp._stropheConn?.streamManagement?.getResumeToken?.()) {
+                task._resumeRetryN = 1;
+            }
+        }
+
+        lookAtBridge(now) {
+            const channel = this.conference.rtc?._channel;
             const open = Boolean(channel?.isOpen?.());
 
             this.lookWhenClosed(channel?._channel);
-            if (open !== (this.bridgeOpen ?? false)) {
-                if (this.bridgeOpen !== null) {
-                    this.outbox.push(open ? 'hook.bridge_opened' : 'hook.bridge_closed', []);
-                }
-                this.bridgeOpen = open;
+            this.hearing.look(this.conference, now, this.awakeAt);
+            if (this.bridgeOpen && !open) { // a library tells it of a websocket, and not always
+                this.outbox.push('hook.bridge_closed', []);
             }
+            this.bridgeOpen = open;
         }
 
         /** Looks as soon as that socket closes, after the library has noticed. */
