@@ -31,11 +31,9 @@ class BridgeCare:
         self._returns = 0
         self._returned_ms: float | None = None
 
-    def lost(self, payload: BridgeLost, ago_ms: float) -> None:
+    def lost(self, payload: BridgeLost) -> None:
         """Warn once that the bridge is not heard: now, or when a channel that closed is not back in the usual time."""
-        seconds = 0.0
-        if payload.evidence == "closed":
-            seconds = max(0.0, (self._settings.bridge_open_ms - ago_ms) / 1000)
+        seconds = self._settings.bridge_open_ms / 1000 if payload.evidence == "closed" else 0.0
         self._stop_waiting()
         self._warning = self._loop.call_later(seconds, self._warn, payload.evidence)
 

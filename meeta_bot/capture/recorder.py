@@ -328,7 +328,7 @@ class Recorder:
         stay.signalling_is_back()
 
     def _miss_bridge(self, _stay: Stay, payload: events.BridgeLost) -> None:
-        self._bridge_care.lost(payload, self._clock.wall_ms() - payload.since_at)
+        self._bridge_care.lost(payload)
 
     def _hear_bridge(self, _stay: Stay, _: events.BridgeRestored) -> None:
         self._bridge_care.restored()

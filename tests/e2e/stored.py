@@ -23,8 +23,14 @@ def payloads(found: list[Row], event_type: str) -> list[Row]:
 
 
 def gaps(found: list[Row]) -> list[Row]:
-    """What could not be seen since the bot was first in the room."""
-    return [gap for gap in payloads(found, "capture.gap") if gap["cause"] != "late_join"]
+    """What could not be seen since the bot was first in the room; what the bridge alone tells is not among it."""
+    found_gaps = payloads(found, "capture.gap")
+    return [gap for gap in found_gaps if gap["cause"] != "late_join" and gap["lost"] != "bridge_only"]
+
+
+def bridge_gaps(found: list[Row]) -> list[Row]:
+    """What could not be heard while the room was seen."""
+    return [gap for gap in payloads(found, "capture.gap") if gap["lost"] == "bridge_only"]
 
 
 def names(found: list[Row], event_type: str, **fields: Any) -> list[str]:

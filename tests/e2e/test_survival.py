@@ -43,6 +43,8 @@ async def test_a_renderer_that_crashes_is_replaced_and_visits_go_on(
     (gap,) = stored.gaps(rows)
     assert (gap["cause"], gap["lost"]) == ("page_crashed", "everything")
     assert gap["from_at"] <= gap["to_at"]
+    (bridge,) = stored.bridge_gaps(rows)  # its half of the return ends with its first word
+    assert (bridge["cause"], bridge["from_ms"]) == ("bridge_unheard", gap["to_ms"])
     assert sorted(stored.names(rows, "participant.joined")) == ["Ada", "Ben"]
     assert stored.names(rows, "participant.left") == ["Ben"]
     assert stored.texts(rows) == ["after the crash"]
@@ -147,6 +149,38 @@ async def test_a_short_cut_is_resumed_and_nothing_is_lost(
     assert stored.texts(rows) == ["meanwhile"]
     await stored.assert_verified(newest_database)
     await ada.leave()
+
+
+async def test_a_session_that_the_server_keeps_is_resumed_however_often_that_fails(
+    people: People, newest_database: str, tmp_path: Path
+) -> None:
+    """A server keeps a session for a minute; nobody sees that the bot was away, and nothing is missed."""
+    async with Stack.start(hibernation_seconds=60) as stack, breakable_way(stack) as proxy:
+        url = stack.room_url("refused-for-a-while")
+        ada, ben = await people.participant(url), await people.participant(url)
+        await ada.join("Ada")
+        way = through(proxy, url)
+        async with recording(way, "--database-url", newest_database, **folder_for_spool(tmp_path)) as recorder:
+            await recorder.logged("in the room")
+            before = {member.endpoint_id for member in await stack.members("refused-for-a-while")}
+            proxy.refusing = True
+            proxy.reset()
+            await ben.join("Ben")
+            await proxy.has_refused(5)
+            await ada.send_chat("meanwhile")
+            proxy.restore()
+            await recorder.until_stored(newest_database, "chat.message")
+            after = {member.endpoint_id for member in await stack.members("refused-for-a-while")}
+            await recorder.stopped()
+        for person in (ada, ben):
+            await person.leave()
+    rows = await stored.rows(newest_database)
+    assert [(gap["cause"], gap["lost"]) for gap in stored.gaps(rows)] == [("signalling_resumed", "nothing")]
+    assert "capture.reconnecting" not in {row["type"] for row in rows}
+    assert len(after) == len(before) + 1  # Ben, and no second recorder
+    assert after > before
+    assert stored.names(rows, "participant.joined", inferred=False) == ["Ada", "Ben"]
+    await stored.assert_verified(newest_database)
 
 
 async def test_after_a_long_cut_the_log_says_what_changed_meanwhile(

@@ -74,11 +74,16 @@ class Rtc {
 
 /** A Jingle session with the bridge. */
 export class MediaSession {
-    state = 'connected';
+    state = 'active';
+    iceState = 'connected';
     terminated = [];
 
-    getIceConnectionState() { return this.state; }
-    terminate(done, failed, options) { this.terminated.push(options); }
+    getIceConnectionState() { return this.iceState; }
+
+    terminate(done, failed, options) {
+        this.terminated.push(options);
+        this.state = 'ended';
+    }
 }
 
 export class Conference extends Emitter {

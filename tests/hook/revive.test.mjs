@@ -161,7 +161,7 @@ describe('a media session in which the bridge is not heard', () => {
     it('is in the library\'s hands until that gives up, or for a minute', () => {
         const page = openMeeting();
 
-        page.session.state = 'failed';
+        page.session.iceState = 'failed';
         page.hear();
         page.chat(50);
         assert.deepEqual(page.session.terminated, []);
@@ -171,7 +171,7 @@ describe('a media session in which the bridge is not heard', () => {
 
         const other = openMeeting();
 
-        other.session.state = 'checking';
+        other.session.iceState = 'checking';
         other.hear();
         other.chat(60);
         assert.deepEqual(other.session.terminated, []);
@@ -220,9 +220,18 @@ describe('a media session in which the bridge is not heard', () => {
         assert.equal(page.asked().length, 2);
     });
 
+    it('that is refused is told when none came for 10 s', () => {
+        const page = openMeeting();
+
+        page.hear();
+        page.chat(30);
+        assert.deepEqual(page.asked(), [ [ 'media_restart', { attempt: 1 } ], [ 'media_missing', 'no media session' ] ]);
+    });
+
     it('that never helps is told after five minutes', () => {
         const page = openMeeting();
 
+        page.session.terminate = () => undefined; // a new one comes at once, and is as deaf
         page.hear();
         page.chat(310);
         assert.deepEqual(page.asked().filter(([ what ]) => what === 'media_missing'),

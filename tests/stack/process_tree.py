@@ -33,13 +33,16 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+_MEDIA_THREADS = {"Media", "WebRTC_Signalin", "WebRTC_W_and_N"}
+
+
 def renderers(pid: int) -> list[int]:
     """The renderers of a recorder's pages.
 
-    Chromium has others, in reserve and for itself; only lib-jitsi-meet, which looks what media there are, makes one
-    start a thread for them.
+    Chromium has others, in reserve and for itself; only lib-jitsi-meet makes one start a thread for media: libraries of
+    2021 when they look what there are, all when a media session begins.
     """
-    return [child for child, line in descendants(pid) if "--type=renderer" in line and "Media" in _threads(child)]
+    return [child for child, line in descendants(pid) if "--type=renderer" in line and _threads(child) & _MEDIA_THREADS]
 
 
 def _threads(pid: int) -> set[str]:

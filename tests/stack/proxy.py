@@ -29,6 +29,7 @@ class Proxy:
         self.port = 0
         self.refusing = False  # new connections are closed at once
         self.faults = 0  # connections that were broken
+        self._refused = asyncio.Semaphore(0)
         self._connect = connect
         self._server: asyncio.Server | None = None
         self._flowing = asyncio.Event()
@@ -49,6 +50,11 @@ class Proxy:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def has_refused(self, connections: int) -> None:
+        """Wait until so many connections were refused since the last time that this was waited for."""
+        for _ in range(connections):
+            await self._refused.acquire()
 
     def restore(self) -> None:
         """No fault any more; what was broken stays broken."""
@@ -90,7 +96,9 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            if not self.refusing:
+            if self.refusing:
+                self._refused.release()
+            else:
                 with contextlib.suppress(OSError):
                     await self._pass_on((reader, writer), await self._connect())
         except asyncio.CancelledError:  # by `close`, which waits for this

@@ -132,7 +132,8 @@
          * @param {number} now
          */
         look(conference, hearing, now) {
-            const session = conference.jvbJingleSession ?? null;
+            const found = conference.jvbJingleSession;
+            const session = found && found.state !== 'ended' ? found : null;
 
             if (session !== this.session) {
                 this.session = session;
@@ -187,6 +188,7 @@
                 requestRestart: true,
                 sendSessionTerminate: true
             });
+            conference.rtc?.onCallEnded?.(); // else a websocket of the old session would be dialled on and on
         }
 
         /** Only leaving and entering the room may bring a session then, which is not decided here. */
