@@ -91,6 +91,18 @@ class Settings(BaseSettings):
     lobby_timeout: float = Field(
         600, gt=0, description="let in from the lobby by a moderator, who has to notice and to act"
     )
+    host_timeout: float = Field(
+        1800, gt=0, description="a host comes to a meeting that guests can't begin; a recurring one may start late"
+    )
+    start_timeout: float = Field(1800, gt=0, description="a meeting that is not live yet goes live")
+    full_timeout: float = Field(600, gt=0, description="somebody leaves a full room; it may take a while")
+    queue_timeout: float = Field(
+        600, gt=0, description="in the room, when a server lets in one after the other; 3 a second are 1,800"
+    )
+    ask_pause: float = Field(
+        5, gt=0, description="until a server that said no for now is asked again; web clients take as long"
+    )
+    waiting_reminder: float = Field(60, gt=0, description="how often the log says that the bot still waits")
     reconnect_timeout: float = Field(
         900, gt=0, description="back in a room that was lost; three times the longest outage that was tried"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import jwt
 
 from meeta_bot.capture import admission
-from meeta_bot.capture.admission import Credentials, Refusal
+from meeta_bot.capture.admission import Action, Credentials, Refusal
 from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.events import EndReason, Payload
 
@@ -38,7 +38,7 @@ class Login:
         back in with that.
         """
         refusal = admission.refusal(payload, tried)
-        if refusal is None or refusal.reason not in _OF_TOKENS:
+        if refusal is None or refusal.reason not in _OF_TOKENS or refusal.action is not Action.END:
             return refusal
         return self._judge_token(refusal, tried.token, wall_ms, was_in_room=was_in_room)
 
@@ -47,10 +47,10 @@ class Login:
         present = self._token()
         if present is None and self._request.token_file is not None:
             if was_in_room:
-                return Refusal(refusal.reason, _NOT_READ, is_passing=True)
+                return Refusal(refusal.reason, _NOT_READ, Action.RETURN)
             return Refusal(refusal.reason, f"{refusal.detail}; {_NOT_READ}" if refusal.detail else _NOT_READ)
         if was_in_room and present not in (None, tried):
-            return Refusal(refusal.reason, "the token was renewed meanwhile", is_passing=True)
+            return Refusal(refusal.reason, "the token was renewed meanwhile", Action.RETURN)
         if refusal.reason is EndReason.TOKEN_REJECTED and tried is not None and has_expired(tried, wall_ms):
             return Refusal(EndReason.TOKEN_EXPIRED, refusal.detail)
         return refusal

@@ -20,6 +20,10 @@ class Phase(StrEnum):
     CONNECTING = "connecting"
     JOINING = "joining"
     LOBBY = "lobby"
+    HOST = "waiting for the host"
+    START = "waiting for the start"
+    FULL = "waiting for room"
+    QUEUE = "waiting in the queue"
     IN_ROOM = "in the room"
     RECONNECTING = "reconnecting"
     LEAVING = "leaving"
@@ -69,6 +73,7 @@ _NO_ENTRY = frozenset(
     }
 )
 _LOBBY = frozenset({EndReason.LOBBY_DENIED, EndReason.LOBBY_TIMEOUT})
+_ON_THE_WAY_IN = _NO_LOGIN | _NO_ENTRY | _LOBBY | _CRASHES
 _MEETING_OVER = frozenset(
     {
         EndReason.MEETING_ENDED,
@@ -84,23 +89,29 @@ _MEETING_OVER = frozenset(
 
 _BACK = frozenset({Phase.RECONNECTING, Phase.LEAVING})
 
+# The bot has done what it can, and somebody else has to do something: its deadline is the first of the phase's.
+WAITING = frozenset({Phase.LOBBY, Phase.HOST, Phase.START, Phase.FULL, Phase.QUEUE})
+_WAITS_OVER = _BACK | WAITING | {Phase.IN_ROOM}
+
 TABLE: dict[Phase, PhaseRule] = {
     Phase.STARTING: PhaseRule(("browser_start_timeout",), frozenset({Phase.LOADING, Phase.LEAVING}), _CRASHES),
     Phase.LOADING: PhaseRule(
         ("browser_start_timeout", "page_load_timeout"), _BACK | {Phase.CONNECTING}, _NO_PAGE | _CRASHES
     ),
     Phase.CONNECTING: PhaseRule(("join_timeout",), _BACK | {Phase.JOINING}, _NO_LOGIN | _CRASHES),
-    Phase.JOINING: PhaseRule(
-        ("join_timeout",), _BACK | {Phase.LOBBY, Phase.IN_ROOM}, _NO_LOGIN | _NO_ENTRY | _LOBBY | _CRASHES
-    ),
-    Phase.LOBBY: PhaseRule(("lobby_timeout",), _BACK | {Phase.IN_ROOM}, _NO_LOGIN | _NO_ENTRY | _LOBBY | _CRASHES),
+    Phase.JOINING: PhaseRule(("join_timeout",), _BACK | WAITING | {Phase.IN_ROOM}, _ON_THE_WAY_IN),
+    Phase.LOBBY: PhaseRule(("lobby_timeout",), _WAITS_OVER, _ON_THE_WAY_IN),
+    Phase.HOST: PhaseRule(("host_timeout",), _WAITS_OVER, _ON_THE_WAY_IN),
+    Phase.START: PhaseRule(("start_timeout",), _WAITS_OVER, _ON_THE_WAY_IN),
+    Phase.FULL: PhaseRule(("full_timeout",), _WAITS_OVER, _ON_THE_WAY_IN),
+    Phase.QUEUE: PhaseRule(("queue_timeout",), _WAITS_OVER, _ON_THE_WAY_IN),
     Phase.IN_ROOM: PhaseRule(
         ("max_duration", "left_alone_grace", "nobody_came_timeout", "signalling_timeout"), _BACK, _MEETING_OVER
     ),
     Phase.RECONNECTING: PhaseRule(
         ("reconnect_timeout",),
-        frozenset({Phase.IN_ROOM, Phase.LOBBY, Phase.LEAVING}),
-        frozenset({EndReason.RECONNECT_EXHAUSTED}) | _NO_PAGE | _NO_LOGIN | _NO_ENTRY | _LOBBY | _CRASHES,
+        WAITING | {Phase.IN_ROOM, Phase.LEAVING},
+        frozenset({EndReason.RECONNECT_EXHAUSTED}) | _NO_PAGE | _ON_THE_WAY_IN,
     ),
     Phase.LEAVING: PhaseRule(("leave_timeout",), frozenset({Phase.ENDED}), frozenset()),
     Phase.ENDED: PhaseRule((), frozenset(), frozenset()),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import uuid_utils
 
 from meeta_bot import __version__, events
-from meeta_bot.capture.admission import ANSWERS, Refusal
+from meeta_bot.capture.admission import ANSWERS, Action, Refusal
 from meeta_bot.capture.bridge_care import BRIDGE_COUNT, BridgeCare
 from meeta_bot.capture.browser.seats import Seat, Seats
 from meeta_bot.capture.departure import next_departure
@@ -33,12 +33,12 @@ from meeta_bot.capture.normalize.reports import (
     StartReport,
     TelemetryReport,
 )
-from meeta_bot.capture.phases import TABLE, Phase
+from meeta_bot.capture.phases import TABLE, WAITING, Phase
 from meeta_bot.capture.reconnect import Reconnect
 from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.capture.spool import Position, Spool
 from meeta_bot.capture.standstill import Stall
-from meeta_bot.capture.stay import News, RoomLoss, Seated, Stay
+from meeta_bot.capture.stay import News, Queued, RoomLoss, Seated, Stay
 from meeta_bot.clock import Clock
 from meeta_bot.errors import SpoolError
 from meeta_bot.events import EndReason, Event, GapCause, Lost
@@ -74,6 +74,8 @@ class Recorder:
         self._reconnect = Reconnect(settings)
         self._bridge_care = BridgeCare(settings, self._log)
         self._was_in_room = False
+        self._first_in_by_ms = math.inf  # who was never in the room tries until then
+        self._waiting_since_ms = 0.0
         self._stays = 0
         self._stay: Stay | None = None  # None between two stays
         self._kept_seat: Seat | None = None  # the former stay's, until the present one has its own
@@ -112,7 +114,8 @@ class Recorder:
         """Record until something ends it; always ends with a reason, which is also the last event."""
         await self._guarded(self.log.report(self._introduction()))
         tasks = [asyncio.create_task(self._guarded(self._live()), name=f"live {self.capture_id}")]
-        tasks += [asyncio.create_task(self._guarded(work)) for work in (self._heartbeats(), self._depart_in_time())]
+        beside = (self._heartbeats(), self._depart_in_time(), self._remind_of_waiting())
+        tasks += [asyncio.create_task(self._guarded(work)) for work in beside]
         end = self.end = await self._ending
         self._enter(Phase.LEAVING)
         self._log.info("leaving", reason=end.reason.value, detail=end.detail)
@@ -156,6 +159,8 @@ class Recorder:
         is_part = phase in (Phase.LOADING, Phase.CONNECTING, Phase.JOINING)
         if is_part and self.phase is Phase.RECONNECTING:
             return
+        if phase in WAITING and self.phase is not phase:
+            self._waiting_since_ms = self._clock.monotonic_ms()
         if phase not in (self.phase, *TABLE[self.phase].following):
             self._log.error("a phase that the table does not have here", phase=phase.value, before=self.phase.value)
         self.phase = phase
@@ -181,6 +186,8 @@ class Recorder:
         if self._was_in_room:
             now_ms = self._clock.monotonic_ms()
             until_ms = now_ms + self._reconnect.left_ms(now_ms)
+        elif self._stays > 1:
+            until_ms = self._first_in_by_ms
         return Stay(
             key, self.request, self._seats, self.log, self._settings, self._clock, self._react, until_ms=until_ms
         )
@@ -213,10 +220,21 @@ class Recorder:
         )
         await self.log.report(report)
         self._enter(Phase.RECONNECTING)
+        if self._is_too_late(loss, now_ms, pause):
+            return False
         if isinstance(pause, EndReason):
             self.stop(pause, loss.detail)
             return False
         await asyncio.sleep(pause)
+        return True
+
+    def _is_too_late(self, loss: RoomLoss, now_ms: float, pause: float | EndReason) -> bool:
+        """End a capture that never was in its room and whose time to get in is over, for what refused it."""
+        if loss.refusal is None or self._was_in_room:
+            return False
+        if not isinstance(pause, EndReason) and now_ms + pause * 1000 < self._first_in_by_ms:
+            return False
+        self.stop(loss.refusal.reason, loss.detail)
         return True
 
     # --- timers ---------------------------------------------------------------------------------------------------
@@ -254,6 +272,14 @@ class Recorder:
             await self.log.report(damage_report(damage, self._clock.wall_ms()))
         if self.log.state.telemetry is self._spool.is_nearly_full:
             await self.log.report(TelemetryReport(is_kept=not self._spool.is_nearly_full))
+
+    async def _remind_of_waiting(self) -> None:
+        """Say now and then that the bot still waits for somebody, and since when."""
+        while True:
+            await asyncio.sleep(self._settings.waiting_reminder)
+            if self.phase in WAITING:
+                seconds = round((self._clock.monotonic_ms() - self._waiting_since_ms) / 1000)
+                self._log.info("still waiting", phase=self.phase.value, seconds=seconds)
 
     def stood_still(self, stall: Stall) -> None:
         """Record a standstill. The page had time, unless the whole machine was suspended, and keeps what it saw."""
@@ -293,6 +319,8 @@ class Recorder:
 
     def _begin_to_join(self, _stay: Stay, _: Seated) -> None:
         self._vacate_kept_seat()
+        if math.isinf(self._first_in_by_ms):
+            self._first_in_by_ms = self._clock.monotonic_ms() + self._settings.join_timeout * 1000
         self._enter(Phase.CONNECTING)
 
     def _note_library(self, _stay: Stay, payload: events.CaptureHookInstalled) -> None:
@@ -353,17 +381,42 @@ class Recorder:
             self._accept(stay, refusal)
 
     def _accept(self, stay: Stay, refusal: Refusal) -> None:
-        """End the capture for a refusal; for one that was in the room and may get back in, only the stay."""
-        if refusal.is_passing and self._was_in_room:
-            stay.lose(RoomLoss(GapCause.SIGNALLING_LOST, refusal.detail or refusal.reason.value))
+        """End the capture for a refusal, or only the stay, or ask again; what is asked in the room is no end."""
+        if refusal.action is Action.ASK:
+            if not stay.is_in_room:
+                self._ask_again(stay, refusal)
+        elif refusal.action is Action.ENTER or (refusal.action is Action.RETURN and self._was_in_room):
+            stay.lose(RoomLoss(GapCause.SIGNALLING_LOST, refusal.detail or refusal.reason.value, refusal))
         else:
             self.stop(refusal.reason, refusal.detail)
+
+    def _ask_again(self, stay: Stay, refusal: Refusal) -> None:
+        stay.ask_again(refusal)
+        if refusal.waits is None:
+            self._log.info("the server says no for now; asking again", said=refusal.detail)
+        else:
+            self._wait(refusal.waits, refusal.detail)
+
+    def _wait_in_queue(self, _stay: Stay, _: Queued) -> None:
+        self._wait(Phase.QUEUE, "the server lets in one after the other, or not at all")
+
+    def _wait(self, phase: Phase, why: str | None) -> None:
+        """Wait for somebody, which takes no more work."""
+        if self.phase is not phase:
+            self._enter(phase)
+            self._log.info(phase.value, said=why)
+        self.settled.set()
+
+    def _note_asked_in(self, stay: Stay, _: events.CaptureEntering) -> None:
+        stay.note_asked_in()
 
 
 # All news that are a reason to act, each with what is done about it; few of the many events are.
 _REACTIONS: dict[type[News], Callable[[Recorder, Stay, Any], None]] = {
     Seated: Recorder._begin_to_join,
+    Queued: Recorder._wait_in_queue,
     Refusal: Recorder._accept,
+    events.CaptureEntering: Recorder._note_asked_in,
     events.BridgeLost: Recorder._miss_bridge,
     events.BridgeRestored: Recorder._hear_bridge,
     events.CaptureHookInstalled: Recorder._note_library,

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from meeta_bot.capture.admission import Credentials, Refusal
+from meeta_bot.capture.admission import Action, Credentials, Refusal, last_word
 from meeta_bot.capture.browser.bridge import Channel, PageMessage
 from meeta_bot.capture.browser.conference_page import PageNotLoaded
 from meeta_bot.capture.browser.health import PageLoss, loss_of
@@ -21,6 +21,7 @@ from meeta_bot.capture.browser.seats import Seat, Seats
 from meeta_bot.capture.log import CaptureLog
 from meeta_bot.capture.login import Login
 from meeta_bot.capture.normalize import Message
+from meeta_bot.capture.phases import TABLE, Phase
 from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.clock import Clock
 from meeta_bot.errors import BrowserError
@@ -31,17 +32,22 @@ LAST_WORD = "hook.left"  # the hook's last message: the page has nothing more to
 
 
 class RoomLoss(NamedTuple):
-    """The end of a stay whose capture goes on."""
+    """The end of a stay whose capture goes on; ``refusal`` is the answer that ended it, if one did."""
 
     cause: GapCause
     detail: str
+    refusal: Refusal | None = None
+
+
+class Queued(NamedTuple):
+    """News: the room was asked to let the bot in, and says nothing; ``refusal`` is the end if it never does."""
 
 
 class Seated(NamedTuple):
     """News: the stay has a seat of its own, in a page that has loaded."""
 
 
-News = Payload | Refusal | Seated
+News = Payload | Queued | Refusal | Seated
 
 
 class Stay:
@@ -82,7 +88,14 @@ class Stay:
         self._loss: asyncio.Future[RoomLoss] = self._loop.create_future()
         self._in_room = asyncio.Event()
         self._page_is_empty = asyncio.Event()
-        self._is_in_lobby = False
+        self._waits: Phase | None = None  # for somebody, and why the bot was told to
+        self._waits_since_ms = 0.0
+        self._why: Refusal | None = None
+        self._last_word: str | None = None
+        self._has_asked_in = False
+        self._changed = asyncio.Event()  # how it waits
+        self._asked = 0
+        self._asking: asyncio.TimerHandle | None = None
         self._signalling_deadline: asyncio.TimerHandle | None = None
         self._seat: Seat | None = None
         self._channel: Channel | None = None
@@ -125,7 +138,7 @@ class Stay:
                 if listening.done():
                     listening.result()  # it ends with an error only
         except PageNotLoaded as problem:
-            self._on_news(Refusal(problem.reason, str(problem), is_passing=True))
+            self._on_news(Refusal(problem.reason, str(problem), Action.RETURN))
         except BrowserError as problem:
             self._page_lost(loss_of(problem))
         finally:
@@ -143,6 +156,7 @@ class Stay:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.signalling_is_back()
+        self._ask_no_more()
         seat, channel = self._seat, self._channel
         if seat is not None and channel is not None:
             if handed_over := channel.receive_nowait():
@@ -173,21 +187,48 @@ class Stay:
         self.lose(RoomLoss(loss.cause, loss.evidence))
 
     async def _join_deadline(self) -> None:
-        """Refuse a bot that is not in the room in time; waiting in a lobby has a longer time of its own."""
+        """Refuse a bot that is not in the room in time; who waits for somebody has the longer time of that phase."""
         left = (self._until_ms - self._clock.monotonic_ms()) / 1000
         seconds = max(0.0, min(self._settings.join_timeout, left))
         if await self._arrives_within(seconds):
             return
-        if not self._is_in_lobby:
-            detail = f"not in the room after {seconds:g} s"
-            self._on_news(Refusal(EndReason.JOIN_TIMEOUT, detail, is_passing=True))
-        elif not await self._arrives_within(self._settings.lobby_timeout):
-            self._on_news(Refusal(EndReason.LOBBY_TIMEOUT, f"not let in after {self._settings.lobby_timeout:g} s"))
+        if self._waits is None and self._has_asked_in:
+            self.wait(Phase.QUEUE)
+            self._on_news(Queued())
+        while self._waits is not None:
+            self._changed.clear()
+            limit = float(getattr(self._settings, TABLE[self._waits].deadlines[0]))
+            waited = (self._clock.monotonic_ms() - self._waits_since_ms) / 1000
+            if waited >= limit:
+                break
+            if await self._arrives_within(limit - waited):
+                return
+        self._on_news(self._too_late(seconds))
+
+    def _too_late(self, seconds: float) -> Refusal:
+        """Return the refusal of a bot whose time to get in is over, with the server's last word."""
+        why = self._why
+        if self._waits is not None:
+            limit = float(getattr(self._settings, TABLE[self._waits].deadlines[0]))
+            detail = f"not let in after {limit:g} s" if self._waits is Phase.LOBBY else f"{self._waits} for {limit:g} s"
+            reason = EndReason.JOIN_TIMEOUT if why is None else why.reason
+            return Refusal(reason, self._with_last_word(detail))
+        detail = self._with_last_word(f"not in the room after {seconds:g} s")
+        return Refusal(EndReason.JOIN_TIMEOUT if why is None else why.reason, detail, Action.RETURN)
+
+    def _with_last_word(self, detail: str) -> str:
+        return f"{detail}; the server's last word: {self._last_word}" if self._last_word else detail
 
     async def _arrives_within(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._in_room.wait()
+        """Tell whether the bot is in the room within so many seconds, or until it waits for something else."""
+        arriving = asyncio.ensure_future(self._in_room.wait())
+        changing = asyncio.ensure_future(self._changed.wait())
+        waiting = {arriving} if self._waits is None else {arriving, changing}
+        try:
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arriving.cancel()
+            changing.cancel()
         return self._in_room.is_set()
 
     # --- what the owner decides -------------------------------------------------------------------------------------
@@ -200,12 +241,54 @@ class Stay:
     def arrive(self) -> None:
         """Note that the bot is in the room."""
         self._in_room.set()
+        self._waits = self._why = None
+        self._ask_no_more()
 
     def knock(self) -> None:
         """Ask to be let in from the lobby, and wait there for as long as one may."""
-        self._is_in_lobby = True
+        self._ask_no_more()
+        self.wait(Phase.LOBBY, Refusal(EndReason.LOBBY_TIMEOUT))
         if self._seat is not None:
             self._seat.knock(self._request.name)
+
+    def note_asked_in(self) -> None:
+        """Note that the room was asked to let the bot in: what follows may be a queue, in which nobody asks again."""
+        self._has_asked_in = True
+        self._ask_no_more()
+
+    def wait(self, phase: Phase, why: Refusal | None = None) -> None:
+        """Wait in `phase` for as long as its deadline allows, and end for `why` if nobody does anything."""
+        self._why = why
+        if self._waits is not phase:
+            self._waits, self._waits_since_ms = phase, self._clock.monotonic_ms()
+            self._changed.set()
+
+    def ask_again(self, why: Refusal) -> None:
+        """Ask again to be let in, in the same login, until the room is asked; `why` is what the server said."""
+        self._has_asked_in = False
+        if why.waits is not None:
+            self.wait(why.waits, why)
+        elif self._waits is None:
+            self._why = why
+        self._ask_no_more()
+        self._ask_after_a_pause(why)
+
+    def _ask_after_a_pause(self, why: Refusal) -> None:
+        """Ask after a pause, and after the next one: a refusal that is no news is not told again."""
+        pause = self._settings.ask_pause
+        if why.waits is None:  # it may pass at any moment
+            pause = min(pause, self._settings.reconnect_pause_initial * 2.0**self._asked)
+        self._asked += 1
+        self._asking = self._loop.call_later(pause, self._ask, why)
+
+    def _ask(self, why: Refusal) -> None:
+        if self._seat is not None:
+            self._seat.join_again(self._tried.password)
+        self._ask_after_a_pause(why)
+
+    def _ask_no_more(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
 
     def give_signalling_time(self) -> None:
         """Wait for signalling that was lost: it mostly comes back by itself, with nothing lost; not for ever."""
@@ -221,6 +304,8 @@ class Stay:
 
     def judge(self, payload: Payload, *, was_in_room: bool) -> Refusal | None:
         """Return what `payload` refuses to the login of this stay; None when it refuses nothing."""
+        if (word := last_word(payload)) is not None:
+            self._last_word = word
         return self._login.judge(payload, self._tried, wall_ms=self._clock.wall_ms(), was_in_room=was_in_room)
 
     async def leave(self) -> None:

@@ -36,6 +36,11 @@ class CaptureJoinInProgress(Payload):
     """The first presence of the room came back."""
 
 
+@event_type("capture.entering", "hook.entering")
+class CaptureEntering(Payload):
+    """The bot asked the room to be let in: the first presence was sent. Servers may let in one after the other."""
+
+
 @event_type("capture.lobby_waiting", "conference.failed")
 class CaptureLobbyWaiting(Payload):
     """The room has a lobby and the bot waits in it."""

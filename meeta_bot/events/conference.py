@@ -139,6 +139,13 @@ class ConnectionTokenExpired(Payload):
     """Signalling could come back, but the token that the bot logged in with has run out."""
 
 
+@event_type("connection.redirected", "connection.redirected")
+class ConnectionRedirected(Payload):
+    """The server sends the bot to a node for visitors, whose name ``node`` is; the bot does not go."""
+
+    node: str | None = None
+
+
 @event_type("signalling.lost", "hook.signalling_lost")
 class SignallingLost(Payload):
     """Nothing arrives from the server any more; ``since_at`` is the last moment of which we know that it did.

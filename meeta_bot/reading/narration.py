@@ -19,6 +19,7 @@ DETAILS = frozenset(
     {
         "capture.hook_installed",
         "capture.heartbeat",
+        "capture.entering",
         "capture.join_in_progress",
         "conference.properties_changed",
         "conference.p2p_changed",
@@ -78,6 +79,9 @@ _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
         f"signalling is back{_after(p.get('down_ms'))}: what was sent meanwhile comes late"
     ),
     "connection.failed": lambda p, _who, _name: f"signalling failed: {p.get('error')}",
+    "connection.redirected": lambda p, _who, _name: (
+        f"the server sends the bot to its node for visitors: {p.get('node')}"
+    ),
     "connection.token_expired": lambda _p, _who, _name: "the token that the bot logged in with has expired",
     "connection.interrupted": lambda _p, _who, _name: "the bot's media path broke",
     "connection.restored": lambda p, _who, _name: f"the bot's media path is back after {duration(p.get('down_ms'))}",

@@ -18,7 +18,7 @@ SELECT capture.meeting_id, event.capture_id, event.seq, event.occurred_at, event
     event.payload, event.initial, event.inferred
 FROM meeta.captures AS capture
 JOIN meeta.events AS event ON event.capture_id = capture.capture_id
-WHERE event.type NOT IN ('capture.hook_installed', 'capture.heartbeat', 'capture.join_in_progress',
+WHERE event.type NOT IN ('capture.hook_installed', 'capture.heartbeat', 'capture.entering', 'capture.join_in_progress',
     'conference.properties_changed', 'conference.p2p_changed', 'connection.established', 'connection.disconnected',
     'connection.stats_updated', 'bridge_channel.opened', 'focus.refused', 'media.connected', 'media.session_requested',
     'media.sender_limit_changed', 'meeting.identified', 'message.endpoint', 'participant.property_changed', 'recording.pending', 'track.added', 'track.removed', 'unknown')

@@ -29,6 +29,7 @@ class Page:
         self.made, self.page_seq, self.missed, self.seen_until = 0, 0, 0, None  # as a channel knows them
         self._said: asyncio.Queue[PageMessage] = asyncio.Queue()
         self._seq = 0
+        self._called = asyncio.Event()
 
     def say(self, origin: str, *args: Any) -> None:
         self._seq += 1
@@ -51,6 +52,16 @@ class Page:
         self.joined = {"room": room, **how}
         self.has_joined.set()
         return self
+
+    def join_again(self, _password: str | None) -> None:
+        self.calls.append("join_again")
+        self._called.set()
+
+    async def until_called(self, call: str) -> None:
+        """Wait until the recorder has called this."""
+        while call not in self.calls:
+            self._called.clear()
+            await self._called.wait()
 
     def acknowledge(self, page_seq: int) -> None:
         self.acknowledged = page_seq

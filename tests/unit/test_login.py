@@ -8,8 +8,9 @@ import jwt
 import pytest
 
 from meeta_bot import events, room_address, settings
-from meeta_bot.capture.admission import Credentials, Refusal
+from meeta_bot.capture.admission import Action, Credentials, Refusal
 from meeta_bot.capture.login import Login, has_expired
+from meeta_bot.capture.phases import Phase
 from meeta_bot.capture.request import request_for
 from meeta_bot.events import EndReason, Payload
 from meeta_bot.room_address import RoomAddress
@@ -167,7 +168,8 @@ def test_an_account_that_a_conference_asks_for_is_not_an_expired_token(tmp_path:
     file = tmp_path / "token"
     file.write_text(OVER)
     required = events.ConferenceFailed(error="conference.authenticationRequired")
-    assert judged(required, OVER, file) == Refusal(EndReason.AUTHENTICATION_REQUIRED, required.error)
+    waits = Refusal(EndReason.AUTHENTICATION_REQUIRED, required.error, Action.ASK, Phase.HOST)
+    assert judged(required, OVER, file) == waits
 
 
 def test_a_link_s_token_can_t_be_renewed_by_a_file(tmp_path: Path) -> None:

@@ -157,6 +157,10 @@ class ConferencePage:
         await self._call(f"meetaBot.join({literal(request)}, {literal(BINDING)})")
         return channel
 
+    def join_again(self, conference: str, password: str | None) -> None:
+        """Ask once more to be let in, in the same login; the answer arrives on the channel."""
+        self.bridge.call(f"meetaBot.joinAgain({literal(conference)}, {literal(password)})")
+
     def knock(self, conference: str, name: str) -> None:
         """Ask to be let in from the lobby; the answer arrives on the channel."""
         self.bridge.call(f"meetaBot.knock({literal(conference)}, {literal(name)})")

@@ -43,6 +43,10 @@ class Seat:
         """
         return await self._page.join(self._conference, room, name=name, token=token, password=password)
 
+    def join_again(self, password: str | None) -> None:
+        """Ask once more to be let in, in the same login."""
+        self._page.join_again(self._conference, password)
+
     def knock(self, name: str) -> None:
         """Ask to be let in from the lobby; the answer arrives on the channel."""
         self._page.knock(self._conference, name)

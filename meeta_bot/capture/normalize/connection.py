@@ -54,6 +54,7 @@ def joined(state: State, message: Message) -> tuple[State, list[Event]]:
         state,
         own_endpoint_id=own.endpoint_id,
         in_conference=True,
+        failure=None,
         joined_ms=message.monotonic_ms,
         leaving=False,
         meeting=meeting,
@@ -88,12 +89,31 @@ def failed(state: State, message: Message) -> tuple[State, list[Event]]:
         return state, [event(message, waiting)]
     if error == ACCESS_DENIED:
         return state, [event(message, events.CaptureLobbyDenied())]
+    state, is_news = _noted(state, error, message.args[1:])
+    if not is_news:
+        return state, []
     found = [event(message, events.ConferenceFailed(error=error, details=message.args[1:]))]
     if error == DESTROYED:
         state, ended = end_meeting(state, message, "destroyed")
         state = updated(state, leaving=True, in_conference=False)
         found += ended
     return state, found
+
+
+def _noted(state: State, error: str, details: list[Any]) -> tuple[State, bool]:
+    """Return `state` that knows a failure, and whether it is news: who waits to get in asks again and again."""
+    failure = " ".join([error, *(detail for detail in details if isinstance(detail, str))])
+    return updated(state, failure=failure), state.in_conference or failure != state.failure
+
+
+def entering(state: State, message: Message) -> tuple[State, list[Event]]:
+    """Note that the room was asked to let the bot in: ``hook.entering()``."""
+    return updated(state, failure=None), [event(message, events.CaptureEntering())]
+
+
+def redirected(state: State, message: Message) -> tuple[State, list[Event]]:
+    """Note a redirect: CONNECTION_REDIRECTED(vnode, focusJid)."""
+    return state, [event(message, events.ConnectionRedirected(node=optional_text(argument(message, 0))))]
 
 
 def conference_error(state: State, message: Message) -> tuple[State, list[Event]]:
@@ -171,8 +191,9 @@ def signalling_closed(state: State, message: Message) -> tuple[State, list[Event
 
 def signalling_failed(state: State, message: Message) -> tuple[State, list[Event]]:
     """Note a failed connection: CONNECTION_FAILED(error, message, …). The hook keeps the login data in the page."""
-    payload = events.ConnectionFailed(error=text(message, 0), message=optional_text(argument(message, 1)))
-    return state, [event(message, payload)]
+    error, said = text(message, 0), optional_text(argument(message, 1))
+    state, is_news = _noted(state, error, [said])
+    return state, [event(message, events.ConnectionFailed(error=error, message=said))] if is_news else []
 
 
 def token_expired(state: State, message: Message) -> tuple[State, list[Event]]:
@@ -251,6 +272,8 @@ RULES = {
     "conference.left": left,
     "conference.failed": failed,
     "conference.error": conference_error,
+    "hook.entering": entering,
+    "connection.redirected": redirected,
     "conference.kicked": kicked,
     "conference.join_in_progress": join_in_progress,
     "conference.propertiesChanged": properties_changed,

@@ -129,6 +129,7 @@ def away(state: State) -> State:
         interrupted_ms=None,
         bridge_open=None,
         bridge_loss=None,
+        failure=None,
         bridge_opened_ms=None,
         dominant_speaker=None,
         silence=False,

@@ -183,6 +183,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bridge_blind: Blind | None = None  # the room is in view, what the bridge tells is not
     bridge_loss: BridgeLoss | None = None
     comparison: Comparison | None = None  # the room was lost and is not compared yet
+    failure: str | None = None  # the last failure on the way in, which is told once however often it comes
     former_ids: list[str] = []  # the bot's own in stays before this one; it lingers there until the server times it out
     signalling_lost_ms: int | None = None
     stood_still: Standstill | None = None

@@ -81,6 +81,7 @@
         seat.conference = seat.connection.initJitsiConference(request.room, conferenceOptions());
         meetaBot.listenToConference(library, seat.conference, seat.outbox);
         seat.watch.enter(seat.conference);
+        tellEntering(seat);
         seat.conference.setDisplayName(request.display_name);
         // Both old and new libraries show it to the others as the type of a bot. Recorders recognize each other by it:
         // else two of them would keep each other in a room for ever.
@@ -148,6 +149,41 @@
         }
         seat.outbox.push('hook.left', []);
     };
+
+    /**
+     * Asks once more to be let in, after a server said no for now. Both generations of the library send the conference
+     * request anew, and then the presence.
+     *
+     * @param {string} key
+     * @param {?string} password
+     */
+    meetaBot.joinAgain = (key, password) => {
+        const seat = conferences.get(key);
+
+        if (seat && !seat.leaving) {
+            try {
+                seat.conference?.join(password ?? undefined);
+            } catch (error) {
+                seat.outbox.push('hook.error', [ 'joinAgain', meetaBot.problemText(error) ]);
+            }
+        }
+    };
+
+    /** Tells when the room is asked to let the bot in: with the first presence, after the focus said yes. */
+    function tellEntering(seat) {
+        const room = seat.conference.room;
+        const send = room?.sendPresence;
+
+        if (typeof send === 'function') {
+            room.sendPresence = function sendPresence(isJoin, ...more) {
+                if (isJoin === true) {
+                    seat.outbox.push('hook.entering', []);
+                }
+
+                return send.call(this, isJoin, ...more);
+            };
+        }
+    }
 
     /**
      * Asks to be let in by a moderator, after "members only". Admission and refusal come as events.
