@@ -83,6 +83,18 @@ CONNECTION: dict[str, Answer] = {
     "connection.serverError": Answer(Action.ENTER, _UNREACHABLE),
     "connection.shardChangedError": Answer(Action.ENTER, _UNREACHABLE),
 }
+# The conditions of a focus's answers (jicofo's ConferenceIqHandler, RFC 6120). Of the others, libraries say more.
+FOCUS: dict[str, Answer] = {
+    "graceful-shutdown": Answer(Action.ASK, _UNREACHABLE),
+    "internal-server-error": _GO_ON,
+    "no answer": _GO_ON,
+    "not-acceptable": _GO_ON,  # the library asks anew, without its session id
+    "not-authorized": Answer(Action.ASK, EndReason.AUTHENTICATION_REQUIRED, Phase.HOST),
+    "remote-server-not-found": _GO_ON,
+    "reservation-error": Answer(Action.RETURN, EndReason.NOT_ALLOWED),
+    "service-unavailable": _GO_ON,
+    "session-invalid": _GO_ON,
+}
 # The text of a refused login (SASL); the first that is found in it. Jitsi's token authentication says these.
 LOGIN: dict[str, Answer] = {
     "token required": Answer(Action.END, EndReason.AUTHENTICATION_REQUIRED),
@@ -129,6 +141,8 @@ def last_word(payload: Payload) -> str | None:
     """Return what a failure says, for a person who asks why the bot did not get in; None for all that is no failure."""
     if isinstance(payload, events.ConferenceFailed):
         return _with(payload.error, _texts(payload))
+    if isinstance(payload, events.FocusRefused):
+        return f"the conference focus answered {payload.answer}"
     if isinstance(payload, events.ConferenceError | events.ConnectionFailed):
         return _with(payload.error, payload.message)
     return None
@@ -163,6 +177,11 @@ def _token_expired(_payload: events.ConnectionTokenExpired, _: Credentials) -> R
 
 def _failed_by_itself(payload: events.CaptureError, _: Credentials) -> Refusal | None:
     return Refusal(EndReason.NOT_JITSI, payload.message) if payload.where == "join" else None
+
+
+def _focus_refused(payload: events.FocusRefused, _: Credentials) -> Refusal | None:
+    """Judge an answer to who is on the way in; in the room, the hook asks again."""
+    return _made(FOCUS.get(payload.answer), f"the conference focus answered {payload.answer}")
 
 
 def _redirected(payload: events.ConnectionRedirected, _: Credentials) -> Refusal | None:
@@ -208,6 +227,7 @@ ANSWERS: dict[type[Payload], Callable[[Any, Credentials], Refusal | None]] = {
     events.ConnectionFailed: _connection_failed,
     events.ConnectionRedirected: _redirected,
     events.ConnectionTokenExpired: _token_expired,
+    events.FocusRefused: _focus_refused,
 }
 
 
@@ -215,8 +235,9 @@ def answers_table() -> str:
     """Return all answers and what a capture does about each, as a table in Markdown."""
     lines = ["| answer | a capture | waiting in phase | its reason, if nothing helps |", "| --- | --- | --- | --- |"]
     refined = {f"conference.connectionError.notAllowed: {name}": answer for name, answer in NOT_ALLOWED.items()}
+    focus = {f"conference request: {name}": answer for name, answer in FOCUS.items()}
     logins = {f"login refused: {text or 'anything else'}": answer for text, answer in LOGIN.items()}
-    for name, answer in sorted({**CONFERENCE, **refined, **CONNECTION}.items()) + list(logins.items()):
+    for name, answer in sorted({**CONFERENCE, **refined, **CONNECTION, **focus}.items()) + list(logins.items()):
         reason = answer.reason.value if answer.reason is not None else ""
         lines.append(f"| `{name}` | {answer.action.value} | {answer.waits.value if answer.waits else ''} | {reason} |")
     return "\n".join(line.replace("|  |", "| |").replace("|  |", "| |") for line in lines)

@@ -372,8 +372,12 @@ class Recorder:
     def _note_focus(self, _stay: Stay, payload: events.FocusReturned) -> None:
         self._log.info("the conference focus is back", away_ms=payload.away_ms)
 
-    def _ask_focus(self, _stay: Stay, payload: events.FocusRefused) -> None:
-        self._log.warning("the conference focus is away and is asked back", answer=payload.answer)
+    def _hear_focus(self, stay: Stay, payload: events.FocusRefused) -> None:
+        if stay.is_in_room:
+            self._log.warning("the conference focus is away and is asked back", answer=payload.answer)
+        else:
+            self._log.info("the conference focus says no for now", answer=payload.answer)
+            self._judge(stay, payload)
 
     def _judge(self, stay: Stay, payload: events.Payload) -> None:
         refusal = stay.judge(payload, was_in_room=self._was_in_room)
@@ -423,11 +427,11 @@ _REACTIONS: dict[type[News], Callable[[Recorder, Stay, Any], None]] = {
     events.CaptureLobbyWaiting: Recorder._wait_in_lobby,
     events.ConferenceJoined: Recorder._arrive,
     events.ConnectionEstablished: Recorder._note_connection,
-    events.FocusRefused: Recorder._ask_focus,
     events.FocusReturned: Recorder._note_focus,
     events.MediaReceived: Recorder._note_received,
     events.MediaSessionMissing: Recorder._miss_media,
     events.SignallingLost: Recorder._miss_signalling,
     events.SignallingRestored: Recorder._trust_signalling,
     **dict.fromkeys(ANSWERS, Recorder._judge),
+    events.FocusRefused: Recorder._hear_focus,
 }

@@ -223,7 +223,7 @@ class FocusReturned(Payload):
 
 @event_type("focus.refused", "hook.focus_refused")
 class FocusRefused(Payload):
-    """A conference request from inside the room failed. ``answer``: a stanza error's condition, or ``no answer``."""
+    """The focus refused a conference request. ``answer``: the stanza error's condition, or ``no answer``."""
 
     answer: str
 

@@ -84,7 +84,7 @@ describe('a conference focus that left', () => {
 
     it('tells what the server answers, once for each answer', async () => {
         const page = openMeeting();
-        const error = condition => ({ querySelector: () => ({ firstElementChild: { tagName: condition } }) });
+        const error = condition => ({ querySelector: () => ({ children: [ { tagName: condition } ] }) });
         const answer = async given => {
             page.requests().at(-1)[2](given);
             await new Promise(resolve => { setImmediate(resolve); });
@@ -102,6 +102,20 @@ describe('a conference focus that left', () => {
         page.chat(20);
         await answer(undefined);
         assert.deepEqual(page.asked().at(-1), [ 'focus_refused', 'no answer' ]);
+    });
+
+    it('is told of what it answers to the library, in the words that say most', () => {
+        const page = openRoom({ enter: false });
+        const handled = [];
+        const stanza = (...names) => ({ querySelector: () => ({ children: names.map(tagName => ({ tagName })) }) });
+
+        page.connection.xmpp.moderator._handleIqError = (...args) => handled.push(args);
+        page.hears();
+        page.emit('Established', 'id');
+        page.task(() => page.connection.xmpp.moderator._handleIqError('room', stanza('service-unavailable', 'graceful-shutdown')));
+        page.task(() => page.connection.xmpp.moderator._handleIqError('room', undefined, 'resolve'));
+        assert.deepEqual(page.told(/^hook\.focus/), [ [ 'focus_refused', 'graceful-shutdown' ], [ 'focus_refused', 'no answer' ] ]);
+        assert.deepEqual(handled.map(args => args.length), [ 2, 3 ]);
     });
 
     it('is not asked back by a bot that is out of the room, offline, or does not know who is there', () => {

@@ -26,7 +26,11 @@ def main() -> int:
     try:
         ensure_library()
         settings = Settings(
-            arguments.port, arguments.hibernation_seconds, arguments.members_for_media, arguments.token_secret
+            port=arguments.port,
+            hibernation_seconds=arguments.hibernation_seconds,
+            members_for_media=arguments.members_for_media,
+            joins_per_second=arguments.joins_per_second,
+            token_secret=arguments.token_secret,
         )
         asyncio.run(_run(settings, arguments.json))
     except (LibraryError, ProsodyError, OSError) as problem:
@@ -62,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=DEFAULT_MEMBERS_FOR_MEDIA,
         help="how many must be in a room before the bridge serves it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--joins-per-second",
+        type=float,
+        default=0,
+        help="how many a room lets in, silently and in order, as servers with a rate limit do (default: as they come)",
     )
     parser.add_argument(
         "--token-secret",

@@ -31,6 +31,7 @@ COMMAND_TIMEOUT = ClientTimeout(total=90)  # longer than any wait inside the sta
 
 Shape = Literal["plain", "inlined", "nolibrary", "notjitsi", "tenant"]
 ProsodyAction = Literal["start", "stop", "restart", "freeze", "thaw", "kill"]
+FocusAction = Literal["start", "terminate"]
 RecordingMode = Literal["file", "stream"]
 
 _PATHS: dict[Shape, str] = {
@@ -73,14 +74,16 @@ class Stack:
         port: int = 0,
         hibernation_seconds: int = 5,
         members_for_media: int = 2,
+        joins_per_second: float = 0,
         token_secret: str = "",
         verbose: bool = False,
     ) -> AsyncIterator[Stack]:
         """Start a stack, and stop it at the end. With a `token_secret`, logins need tokens signed with it (HS256)."""
-        values: dict[str, int | str] = {
+        values: dict[str, float | str] = {
             "port": port,
             "hibernation-seconds": hibernation_seconds,
             "members-for-media": members_for_media,
+            "joins-per-second": joins_per_second,
             "token-secret": token_secret,
         }
         process = await _launch(values, verbose)
@@ -192,6 +195,15 @@ class Stack:
         `not-acceptable` or any other error condition, `not-ready` or `silence`."""
         await self._command("inject_conference_error", condition=condition, room=room, times=times, text=text)
 
+    async def withdraw_conference_error(self, room: str | None = None) -> None:
+        """Answer conference requests as ever, as for the guests of a secure domain once a host is there."""
+        await self._command("withdraw_conference_error", room=room)
+
+    async def focus(self, action: FocusAction) -> None:
+        """Do that to the conference focus: `terminate` (it leaves its rooms at once; media run on), `start` (it does
+        nothing until some client asks for a conference)."""
+        await self._command("focus", action=action)
+
     # Faults ---------------------------------------------------------------------------------------------------------
 
     async def cut_signalling(self, refuse: bool = False) -> int:
@@ -229,7 +241,7 @@ class Stack:
         return body["result"]
 
 
-async def _launch(values: dict[str, int | str], verbose: bool) -> asyncio.subprocess.Process:
+async def _launch(values: dict[str, float | str], verbose: bool) -> asyncio.subprocess.Process:
     options = ["--json", "--with-parent", str(os.getpid())]
     options += [f"--{name}={value}" for name, value in values.items()]
     return await asyncio.create_subprocess_exec(

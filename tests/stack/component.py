@@ -40,6 +40,9 @@ class Component:
         self._writer: asyncio.StreamWriter | None = None
         self._answers: dict[str, asyncio.Future[Element]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._allowed = asyncio.Event()
+        self._allowed.set()
+        self._away = asyncio.Event()
 
     async def on_iq(self, iq: Element, payload: Element) -> None:
         """A request came: an IQ of type get or set, and its child."""
@@ -54,6 +57,7 @@ class Component:
     async def run(self) -> None:
         """Connect, serve, and connect again, until cancelled."""
         while True:
+            await self._allowed.wait()
             try:
                 await self._serve_one_stream()
             except (OSError, EOFError, ParseError) as problem:
@@ -61,6 +65,7 @@ class Component:
             if self.connected.is_set():
                 self.connected.clear()
                 self.on_disconnected()
+            self._away.set()
             await asyncio.sleep(RECONNECT_SECONDS)
 
     def send(self, stanza: str) -> None:
@@ -102,6 +107,19 @@ class Component:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             logger.error("%s: %r", self.domain, task.exception(), exc_info=task.exception())
+
+    async def stop(self) -> None:
+        """Close the stream, and don't come back until it is allowed; returns when it is closed."""
+        self._allowed.clear()
+        self._away.clear()
+        if self._writer is not None:
+            await self._writer.drain()
+            self._writer.close()
+            await self._away.wait()
+
+    def allow(self) -> None:
+        """Let it connect again."""
+        self._allowed.set()
 
     async def _serve_one_stream(self) -> None:
         reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port())

@@ -128,6 +128,19 @@ class Control:
     ) -> None:
         self._focus.faults[room] = ConferenceFault(condition, times, text)
 
+    async def withdraw_conference_error(self, room: str | None = None) -> None:
+        self._focus.faults.pop(room, None)
+
+    async def focus(self, action: str) -> None:
+        """terminate, start; returns when its stream to the server is closed, or stands."""
+        if action == "terminate":
+            await self._focus.terminate()
+        elif action == "start":
+            self._focus.allow()
+            await self._wait_for_components()
+        else:
+            raise ConferenceError(f"no such action: {action}")
+
     async def cut_signalling(self, refuse: bool = False) -> int:
         self._web_server.refusing_bosh = refuse
         return self._front.cut_signalling(refuse)

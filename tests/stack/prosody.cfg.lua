@@ -60,9 +60,11 @@ end
 Component("muc." .. domain)("muc")
 conference_rooms(20)
 stack_lobby_muc = "lobby." .. domain
+stack_joins_per_second = ENV_STACK_JOINS_PER_SECOND
 stack_trusted_domains = { "focus." .. domain, "hidden." .. domain }
 modules_enabled = {
-    "stack_lobby", "stack_room_info", "stack_trusted_domains", asks_for_tokens and "stack_token_rooms" or nil,
+    "stack_lobby", "stack_rationed_joins", "stack_room_info", "stack_trusted_domains",
+    asks_for_tokens and "stack_token_rooms" or nil,
 }
 
 Component("lobby." .. domain)("muc")

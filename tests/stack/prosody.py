@@ -42,6 +42,7 @@ class Prosody:
     domain: str
     hibernation_seconds: int
     token_secret: str = ""  # of the tokens that logins need; empty: anybody may log in
+    joins_per_second: float = 0  # that a room lets in, silently and in order; 0: as they come
     component_secret: str = field(default_factory=lambda: secrets.token_hex(16))
     http_port: int = 0
     component_port: int = 0
@@ -160,6 +161,7 @@ class Prosody:
             "STACK_COMPONENT_PORT": str(self.component_port),
             "STACK_COMPONENT_SECRET": self.component_secret,
             "STACK_HIBERNATION_SECONDS": str(self.hibernation_seconds),
+            "STACK_JOINS_PER_SECOND": f"{self.joins_per_second:g}",
             "STACK_TOKEN_SECRET": self.token_secret,
         }
 

@@ -33,6 +33,7 @@ class Settings:
     port: int = 0  # of the web front; 0: a free one
     hibernation_seconds: int = DEFAULT_HIBERNATION_SECONDS  # a crashed page stays in its rooms that long
     members_for_media: int = DEFAULT_MEMBERS_FOR_MEDIA  # with 1, a bot that is alone gets a bridge session
+    joins_per_second: float = 0  # that a room lets in, silently and in order; 0: as they come
     token_secret: str = ""  # logins then need a JSON Web Token signed with it (HS256); empty: anybody may log in
 
 
@@ -41,7 +42,9 @@ async def running_stack(settings: Settings) -> AsyncIterator[str]:
     """A stack that is ready; yields its address, and takes everything down at the end."""
     async with AsyncExitStack() as exits:
         directory = exits.enter_context(temporary_directory())
-        prosody = Prosody(directory, DOMAIN, settings.hibernation_seconds, settings.token_secret)
+        prosody = Prosody(
+            directory, DOMAIN, settings.hibernation_seconds, settings.token_secret, settings.joins_per_second
+        )
         exits.push_async_callback(prosody.stop)
         await prosody.start()
         front = FrontDoor(directory / "web.sock", lambda: prosody.http_port)

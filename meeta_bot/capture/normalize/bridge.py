@@ -11,7 +11,7 @@ import msgspec
 from meeta_bot import events
 from meeta_bot.capture.normalize import gaps
 from meeta_bot.capture.normalize.arguments import Ago, Whole, argument, event, optional_text, text
-from meeta_bot.capture.normalize.state import BridgeLoss, Message, State, elapsed_ms, updated
+from meeta_bot.capture.normalize.state import BridgeLoss, Message, State, elapsed_ms, noted_failure, updated
 from meeta_bot.events import Event, GapCause
 from meeta_bot.limits import LARGEST_NUMBER
 
@@ -118,7 +118,9 @@ def focus_back(state: State, message: Message) -> tuple[State, list[Event]]:
 
 def focus_refused(state: State, message: Message) -> tuple[State, list[Event]]:
     """Note a conference request that failed: ``hook.focus_refused(answer)``."""
-    return state, [event(message, events.FocusRefused(answer=text(message, 0)))]
+    answer = text(message, 0)
+    state, is_news = noted_failure(state, f"focus {answer}")
+    return state, [event(message, events.FocusRefused(answer=answer))] if is_news else []
 
 
 def media_restart(state: State, message: Message) -> tuple[State, list[Event]]:

@@ -15,6 +15,7 @@ from meeta_bot.capture.normalize.state import (
     State,
     elapsed_ms,
     has_settled,
+    noted_failure,
     updated,
     with_participant,
 )
@@ -89,7 +90,8 @@ def failed(state: State, message: Message) -> tuple[State, list[Event]]:
         return state, [event(message, waiting)]
     if error == ACCESS_DENIED:
         return state, [event(message, events.CaptureLobbyDenied())]
-    state, is_news = _noted(state, error, message.args[1:])
+    details = [detail for detail in message.args[1:] if isinstance(detail, str)]
+    state, is_news = noted_failure(state, " ".join([error, *details]))
     if not is_news:
         return state, []
     found = [event(message, events.ConferenceFailed(error=error, details=message.args[1:]))]
@@ -98,12 +100,6 @@ def failed(state: State, message: Message) -> tuple[State, list[Event]]:
         state = updated(state, leaving=True, in_conference=False)
         found += ended
     return state, found
-
-
-def _noted(state: State, error: str, details: list[Any]) -> tuple[State, bool]:
-    """Return `state` that knows a failure, and whether it is news: who waits to get in asks again and again."""
-    failure = " ".join([error, *(detail for detail in details if isinstance(detail, str))])
-    return updated(state, failure=failure), state.in_conference or failure != state.failure
 
 
 def entering(state: State, message: Message) -> tuple[State, list[Event]]:
@@ -192,7 +188,7 @@ def signalling_closed(state: State, message: Message) -> tuple[State, list[Event
 def signalling_failed(state: State, message: Message) -> tuple[State, list[Event]]:
     """Note a failed connection: CONNECTION_FAILED(error, message, …). The hook keeps the login data in the page."""
     error, said = text(message, 0), optional_text(argument(message, 1))
-    state, is_news = _noted(state, error, [said])
+    state, is_news = noted_failure(state, f"{error} {said}")
     return state, [event(message, events.ConnectionFailed(error=error, message=said))] if is_news else []
 
 

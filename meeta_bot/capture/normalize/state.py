@@ -220,6 +220,11 @@ def has_settled(state: State, message: Message) -> bool:
     return state.joined_ms is not None and message.monotonic_ms - state.joined_ms >= SETTLE_MS
 
 
+def noted_failure(state: State, failure: str) -> tuple[State, bool]:
+    """Return `state` that knows a failure, and whether it is news: who waits to get in asks again and again."""
+    return updated(state, failure=failure), state.in_conference or failure != state.failure
+
+
 def fingerprint(value: object) -> int:
     """Return a small number by which an equal value is known again; it is not meant to withstand anybody."""
     return zlib.crc32(repr(value).encode("utf-8", "surrogatepass"))

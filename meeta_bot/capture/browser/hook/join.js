@@ -82,6 +82,7 @@
         meetaBot.listenToConference(library, seat.conference, seat.outbox);
         seat.watch.enter(seat.conference);
         tellEntering(seat);
+        meetaBot.tellRefusals(seat.connection, seat.conference, seat.outbox);
         seat.conference.setDisplayName(request.display_name);
         // Both old and new libraries show it to the others as the type of a bot. Recorders recognize each other by it:
         // else two of them would keep each other in a room for ever.

@@ -39,12 +39,39 @@
         });
     }
 
-    /** The condition of an error stanza (RFC 6120, 8.3): the name of the first element in its <error>. */
-    function conditionOf(error) {
-        const stanza = error?.querySelector?.('error');
+    // What the focus adds to a condition that says less.
+    const SAYS_MORE = [ 'graceful-shutdown', 'reservation-error', 'session-invalid' ];
 
-        return stanza?.firstElementChild?.tagName ?? 'no answer';
+    /** The condition of an error stanza (RFC 6120, 8.3), or what the focus calls it. */
+    function conditionOf(error) {
+        const names = Array.from(error?.querySelector?.('error')?.children ?? [], child => child.tagName);
+
+        return SAYS_MORE.find(name => names.includes(name)) ?? names[0] ?? 'no answer';
     }
+
+    /**
+     * Tells what the focus answers to the library's own conference requests. Some libraries keep some answers to
+     * themselves: that of the package registry of 2021 tells of none that ends its asking.
+     *
+     * @param {object} connection
+     * @param {object} conference
+     * @param {meetaBot.Outbox} outbox
+     */
+    meetaBot.tellRefusals = (connection, conference, outbox) => {
+        const moderator = conference.room?.moderator ?? connection.xmpp?.moderator;
+
+        for (const name of [ '_allocateConferenceFocusError', '_handleIqError' ]) {
+            const handle = moderator?.[name];
+
+            if (typeof handle === 'function') {
+                moderator[name] = function refused(...args) {
+                    outbox.push('hook.focus_refused', [ conditionOf(args.find(given => given?.querySelector)) ]);
+
+                    return handle.apply(this, args);
+                };
+            }
+        }
+    };
 
     /**
      * Asks the conference focus back. A focus that was begun anew does nothing by itself: it comes when some client
