@@ -341,4 +341,5 @@ class Stay:
             args=message.args,
             wall_ms=int(message.wall_ms),
             monotonic_ms=int(seat.monotonic_ms(message.now) - self._log.started_ms),
+            server_ms=None if message.server_ms is None else int(message.server_ms),
         )

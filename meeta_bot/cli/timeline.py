@@ -30,6 +30,7 @@ _STYLES = {
     "conference": "magenta",
     "meeting": "bold magenta",
     "participant": "cyan",
+    "breakout": "magenta",
     "hand": "yellow",
     "audio": "green",
     "video": "green",
@@ -126,17 +127,19 @@ def _print_lanes(out: Console, story: Story) -> None:
         name = set_cell_size(safe_name(lane.name) or safe_name(lane.endpoint_id), _NAME_WIDTH)
         row = Text(f"{name} ", style="bold" if lane.kind == "human" else "dim")
         out.print(row.append_text(_bar(lane, blind, deaf, shown, columns)), no_wrap=True)
-    out.print(_legend(is_blind=bool(blind), is_deaf=bool(deaf)), no_wrap=True)
+    has_breakouts = any(lane.breakout for lane in story.lanes)
+    out.print(_legend(is_blind=bool(blind), is_deaf=bool(deaf), has_breakouts=has_breakouts), no_wrap=True)
     out.print()
 
 
-def _legend(*, is_blind: bool, is_deaf: bool) -> Text:
+def _legend(*, is_blind: bool, is_deaf: bool, has_breakouts: bool) -> Text:
     legend = Text(" " * (_NAME_WIDTH + 1))
     for sign, style, meaning in (
         ("█", "bold green", "speaks"),
         ("━", "green", "microphone open"),
         ("─", "dim", "muted"),
         ("▓", "blue", "shares a screen"),
+        *([("┄", "cyan", "in a breakout room")] if has_breakouts else []),
         *([("░", "yellow", "could not see")] if is_blind else []),
         *([("╌", "yellow", "could not hear who spoke")] if is_deaf else []),
     ):
@@ -174,8 +177,8 @@ def _cell(lane: Lane, blind: list[Interval], deaf: list[Interval], start: float,
 
     if within(blind):  # in every lane: who was not there before and after may have been in between
         return Text("░", style="yellow")
-    if not within(lane.present):
-        return Text(" ")
+    if within(lane.breakout) or not within(lane.present):
+        return Text("┄" if within(lane.present) else " ", style="cyan")
     sharing = within(lane.sharing)
     is_deaf = within(deaf)
     if within(lane.speaking) and not is_deaf:

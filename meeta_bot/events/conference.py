@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
+
 from meeta_bot.events.catalog import Payload, Privacy, event_type
 
 
@@ -77,6 +79,27 @@ class ConferenceP2pChanged(Payload):
     p2p: bool
 
 
+class BreakoutRoom(Struct, frozen=True):
+    """A breakout room: its id, and its name for people."""
+
+    breakout_id: str
+    name: str | None = None
+
+
+@event_type("breakout.changed", "conference.breakout-rooms.updated", Privacy.CONTENT)
+class BreakoutChanged(Payload):
+    """Breakout rooms were opened, named or closed: all that there are now."""
+
+    rooms: list[BreakoutRoom]
+
+
+@event_type("breakout.move_requested", "conference.breakout-rooms.move-to-room")
+class BreakoutMoveRequested(Payload):
+    """A moderator sends the bot to a breakout room. It stays in the main room."""
+
+    breakout_id: str
+
+
 class MeetingBasis(StrEnum):
     """The facts that a meeting's identity can rest on, the strongest first."""
 
@@ -88,7 +111,10 @@ class MeetingBasis(StrEnum):
 
 @event_type("meeting.identified", "conference.unique_id_set")
 class MeetingIdentified(Payload):
-    """The meeting of this capture is known; a later one with a stronger basis takes the place of an earlier one."""
+    """The meeting of this capture is known, or more of it; a later one takes the place of an earlier one.
+
+    ``created_at`` is the server's word, which comes by itself: in the first event that is made after it.
+    """
 
     meeting_id: str
     basis: MeetingBasis

@@ -37,16 +37,39 @@ class LeftCause(StrEnum):
     LEFT = "left"
     KICKED = "kicked"
     REPLACED = "replaced"
+    LOST = "lost"  # the server gave the connection up
     UNSEEN = "unseen"  # not there any more after a gap
 
 
 @event_type("participant.left", "conference.userLeft", Privacy.PERSONAL)
 class ParticipantLeft(Payload):
-    """Somebody is gone. ``duration_ms`` is null when we did not see the arrival."""
+    """Somebody is gone. ``duration_ms`` is null when we did not see the arrival.
+
+    Of a connection that was lost the server tells late: it went between ``last_heard_at``, when anything last came from
+    that participant, ``silent_ms`` before, and now. Both are null for other causes.
+    """
 
     cause: LeftCause = LeftCause.LEFT
     reason: str | None = None
     duration_ms: int | None = None
+    last_heard_at: int | None = None
+    silent_ms: int | None = None
+
+
+@event_type("participant.moved_to_breakout", "conference.breakout-rooms.updated")
+class ParticipantMovedToBreakout(Payload):
+    """Somebody went to a breakout room, or from one to another: still in the meeting, out of the bot's sight."""
+
+    breakout_id: str
+    from_breakout_id: str | None = None
+
+
+@event_type("participant.returned", "conference.userJoined")
+class ParticipantReturned(Payload):
+    """Somebody came back to the main room; ``away_ms`` since leaving it, null when that was not seen."""
+
+    breakout_id: str | None = None
+    away_ms: int | None = None
 
 
 @event_type("participant.kicked", "conference.participant_kicked", Privacy.PERSONAL)

@@ -93,11 +93,16 @@ class TranscriptChunk(Payload):
 
 @event_type("chat.message", "conference.messageReceived", Privacy.CONTENT)
 class ChatMessage(Payload):
-    """A message to all. ``history`` when the server replayed it to us."""
+    """A message to all. ``history`` when the server replayed it to us.
+
+    ``display_name`` is the writer's in the room, ``claimed_name`` what the message itself says; where the writer is not
+    known, both are the latter.
+    """
 
     text: str
     message_id: str | None = None
     display_name: str | None = None
+    claimed_name: str | None = None
     history: bool = False
     is_visitor: bool = False
     reply_to: str | None = None
@@ -105,11 +110,19 @@ class ChatMessage(Payload):
 
 @event_type("chat.private_message", "conference.privateMessageReceived", Privacy.CONTENT)
 class ChatPrivateMessage(Payload):
-    """A private message to the bot."""
+    """A private message to the bot; its names as in ``chat.message``."""
 
     text: str
     message_id: str | None = None
     display_name: str | None = None
+    claimed_name: str | None = None
+
+
+@event_type("chat.message_retracted", "conference.messageRetracted")
+class ChatMessageRetracted(Payload):
+    """Somebody took a message to all back (XEP-0424). What it said stays where it is recorded."""
+
+    message_id: str
 
 
 @event_type("reaction.sent", "conference.endpoint_message_received")

@@ -25,6 +25,7 @@ def meeting_document(row: MeetingRow) -> dict[str, Any]:
         "ended_at": iso(row.ended_at),
         "duration_ms": row.duration_ms,
         "end_reason": row.end_reason,
+        "left_reason": row.left_reason,
         "host_name": row.host_name,
         "host_endpoint_id": row.host_endpoint_id,
         "server_meeting_id": row.server_meeting_id,

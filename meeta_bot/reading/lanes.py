@@ -33,7 +33,10 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Lane(msgspec.Struct):
-    """The lane of one endpoint: presence, open microphone and camera, shared screen, dominant speaker, raised hand."""
+    """The lane of one endpoint: presence, open microphone and camera, shared screen, dominant speaker, raised hand.
+
+    ``breakout`` is the part of ``present`` that was spent in breakout rooms, where the bot sees nothing else.
+    """
 
     endpoint_id: str
     name: str | None = None
@@ -46,10 +49,12 @@ class Lane(msgspec.Struct):
     sharing: list[Interval] = []
     speaking: list[Interval] = []
     hand: list[Interval] = []
+    breakout: list[Interval] = []
 
 
 _CLOCKS_APART_MS = 1000  # the page's clock is put on the recorder's
-_TRACKS = ("present", "audio", "video", "sharing", "speaking", "hand")
+_TRACKS = ("present", "audio", "video", "sharing", "speaking", "hand", "breakout")
+_IN_SIGHT = ("audio", "video", "sharing", "speaking", "hand")
 
 # Which interval of its endpoint's lane an event opens or closes.
 _OPENS = {
@@ -64,6 +69,7 @@ _CLOSES = {
     "video.muted": "video",
     "screen_share.stopped": "sharing",
     "hand.lowered": "hand",
+    "participant.returned": "breakout",
 }
 
 
@@ -102,7 +108,10 @@ class _Builder:
         elif track := _CLOSES.get(event.type):
             self._close(lane.endpoint_id, track, event.monotonic_ms)
         elif event.type == "participant.left":
-            self._depart(lane, event)
+            self._depart(lane, event, _TRACKS)
+        elif event.type == "participant.moved_to_breakout":
+            self._depart(lane, event, _IN_SIGHT)
+            self._open.setdefault((lane.endpoint_id, "breakout"), event.monotonic_ms)
         else:
             _describe(lane, event)
 
@@ -113,9 +122,9 @@ class _Builder:
         lane.kind = payload.get("kind") or lane.kind
         lane.role = payload.get("role") or lane.role
 
-    def _depart(self, lane: Lane, event: LaneEvent) -> None:
+    def _depart(self, lane: Lane, event: LaneEvent, tracks: tuple[str, ...]) -> None:
         lane.kicked = lane.kicked or (event.payload or {}).get("cause") == "kicked"
-        for track in _TRACKS:
+        for track in tracks:
             self._close(lane.endpoint_id, track, event.monotonic_ms)
         if self._speaker == lane.endpoint_id:
             self._speaker = None

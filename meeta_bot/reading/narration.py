@@ -66,7 +66,7 @@ _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
     "capture.ended": lambda p, _who, _name: f"the bot ends: {_words(p.get('reason'))}{_detail(p.get('detail'))}",
     "conference.joined": lambda p, _who, _name: f"the bot is in the room, {p.get('roster_size')} there before",
     "conference.left": lambda _p, _who, _name: "the bot left the room",
-    "conference.failed": lambda p, _who, _name: f"the room refused: {p.get('error')}",
+    "conference.failed": lambda p, _who, _name: _failure(p),
     "conference.error": lambda p, _who, _name: (
         f"the server reported an error: {p.get('error')}{_detail(p.get('message'))}"
     ),
@@ -97,6 +97,14 @@ _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
     "meeting.ended": lambda p, _who, _name: f"meeting ended after {duration(p.get('duration_ms'))}",
     "participant.joined": lambda p, who, _name: f"{who} joined{_kind(p)}",
     "participant.left": lambda p, who, _name: f"{who} {_left(p)}",
+    "participant.moved_to_breakout": lambda p, who, name: (
+        f"{who} went to the breakout room {name(p.get('breakout_id'))}"
+    ),
+    "participant.returned": lambda p, who, _name: f"{who} came back to the main room{_after(p.get('away_ms'))}",
+    "breakout.changed": lambda p, _who, _name: _breakouts(p.get("rooms")),
+    "breakout.move_requested": lambda p, _who, name: (
+        f"the bot was sent to the breakout room {name(p.get('breakout_id'))}; it stays in the main room"
+    ),
     "participant.kicked": lambda p, who, name: f"{name(p.get('actor_endpoint_id'))} removed {who}{_reason(p)}",
     "participant.renamed": lambda p, _who, _name: f"{_name(p.get('old_name'))} is now {_name(p.get('new_name'))}",
     "participant.role_changed": lambda p, who, _name: f"{who} is {p.get('role')}",
@@ -118,11 +126,37 @@ _SENTENCES: dict[str, Callable[[Payload, str, Who], str]] = {
     "transcription.stopped": lambda _p, _who, _name: "transcription stopped",
     "transcript.chunk": lambda p, who, _name: f"{_speaker(p, who)} said {_quoted(p.get('text'))}",
     "chat.message": lambda p, who, _name: f"{_writer(p, who)}: {_quoted(p.get('text'))}",
+    "chat.message_retracted": lambda _p, who, _name: f"{who} took a message back",
     "chat.private_message": lambda p, who, _name: f"{_writer(p, who)} to the bot: {_quoted(p.get('text'))}",
     "reaction.sent": lambda p, who, _name: f"{who} reacted: {', '.join(map(safe_name, p.get('reactions') or []))}",
 }
 
 
+# What happened to the bot, by lib-jitsi-meet's JitsiConferenceErrors of 2021 and since.
+_FAILURES = {
+    "conference.authenticationRequired": "the room is open to those only who log in",
+    "conference.chatError": "a chat message could not be sent",
+    "conference.connectionError": "the conference could not be reached",
+    "conference.connectionError.accessDenied": "a moderator refused the bot",
+    "conference.connectionError.membersOnly": "the room is open to members only; others wait in its lobby",
+    "conference.connectionError.notAllowed": "the bot may not enter this room",
+    "conference.destroyed": "the conference was ended for all",
+    "conference.display_name_required": "the room asks for a name",
+    "conference.focusDisconnected": "the conference focus does not answer",
+    "conference.focusLeft": "the conference focus left the room",
+    "conference.gracefulShutdown": "the server is about to shut down and takes no new conferences",
+    "conference.iceFailed": "the bot's media path to the bridge failed",
+    "conference.incompatible_server_versions": "parts of the server don't fit each other",
+    "conference.max_users": "the room is full",
+    "conference.offerAnswerFailed": "the bot and the bridge found no common media",
+    "conference.passwordNotSupported": "the server takes no passwords of rooms",
+    "conference.passwordRequired": "the room asks for a password",
+    "conference.redirected": "the conference goes on at another place",
+    "conference.reservationError": "the reservation system refused the conference",
+    "conference.settingsError": "the server refused a setting",
+    "conference.setup_failed": "the bot's media session could not be set up",
+    "conference.videobridgeNotAvailable": "the server has no bridge to give",
+}
 _CAUSES = {
     "not_admitted": "the bot had not been let in",
     "late_join": "the bot came later than others",
@@ -195,7 +229,24 @@ def _kind(payload: Payload) -> str:
     return "" if kind in (None, "human") else f" ({kind})"
 
 
+def _failure(payload: Payload) -> str:
+    error = str(payload.get("error"))
+    if error not in _FAILURES:
+        return f"the conference failed: {safe_name(error, _LONGEST_TEXT)}"
+    texts = [item for item in payload.get("details") or [] if isinstance(item, str) and item]
+    return _FAILURES[error] + _detail(", ".join(texts))
+
+
+def _breakouts(rooms: Any) -> str:
+    names = [_quoted(room.get("name") or room.get("breakout_id")) for room in rooms or [] if isinstance(room, dict)]
+    return f"breakout rooms: {', '.join(names)}" if names else "the breakout rooms were closed"
+
+
 def _left(payload: Payload) -> str:
+    if payload.get("cause") == "lost":
+        silent_ms = payload.get("silent_ms")
+        heard = f", last heard of {duration(silent_ms)} before" if isinstance(silent_ms, int | float) else ""
+        return f"lost the connection{_after(payload.get('duration_ms'))}{heard}"
     if payload.get("cause") == "unseen":
         known = payload.get("duration_ms")
         return "was gone" + (f" after {duration(known)} or more" if isinstance(known, int | float) else "")

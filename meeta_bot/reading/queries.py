@@ -122,15 +122,16 @@ class Reader:
     async def find_meeting(self, text: str, now: datetime | None = None) -> MeetingRow:
         """Find the meeting that `text` names: ``latest``, an id, a room (its latest meeting), or a prefix of an id.
 
-        The id of a capture names its meeting, or the capture itself when it belongs to none.
+        The id of a capture names its meeting, or the capture itself when it belongs to none. A capture that was kept
+        out of its room while another one was in it is not what a room or ``latest`` names: the meeting is.
 
         :raises NotFound: `text` names none.
         :raises Ambiguous: a prefix fits several; the message names them.
         """
         if text == LATEST:
-            scopes = await self._latest(None, 1)
+            scopes = await self._beside(await self._latest(None, 1))
         else:
-            scopes = await self._latest(text, 1) or await self._by_prefix(text)
+            scopes = await self._beside(await self._latest(text, 1)) or await self._by_prefix(text)
         found = await self._meetings(scopes, now)
         if not found:
             raise NotFound(f"Meeting {text!r} not found", hint=_HOW_TO_NAME_ONE)
@@ -259,6 +260,13 @@ class Reader:
 
     async def _latest(self, room: str | None, limit: int) -> list[UUID]:
         return [row["scope_id"] for row in await self._fetch("reading/scopes_latest", room, limit)]
+
+    async def _beside(self, scopes: list[UUID]) -> list[UUID]:
+        """Return the meeting that took place while a capture was kept out of it, for that capture."""
+        if not scopes:
+            return scopes
+        found = await self._fetch("reading/scope_beside", scopes[0])
+        return [row["scope_id"] for row in found] or scopes
 
     async def _by_prefix(self, text: str) -> list[UUID]:
         prefix = text.replace("-", "").lower()

@@ -12,8 +12,9 @@ from meeta_bot.timestamps import milliseconds
 class MeetingRow(msgspec.Struct, frozen=True, kw_only=True):
     """A meeting, or a capture that belongs to none (then ``meeting_id`` is None).
 
-    ``state`` is ``recording`` while any capture of it runs, ``ended``, or ``lost`` when no capture ended and none
-    shows life. ``people`` counts humans and phones. Without a meeting ``end_reason`` is that of the capture.
+    ``state`` is ``recording`` while any capture of it runs, ``ended``, ``left`` when captures ended but none of them
+    saw the meeting's end (``left_reason`` says why the last one did), or ``lost`` when no capture ended and none shows
+    life. ``people`` counts humans and phones. Without a meeting ``end_reason`` is that of the capture.
     """
 
     meeting_id: str | None
@@ -32,6 +33,7 @@ class MeetingRow(msgspec.Struct, frozen=True, kw_only=True):
     host_name: str | None
     captured_at: datetime
     people: int
+    left_reason: str | None = None
 
     @property
     def id(self) -> str:
@@ -47,7 +49,10 @@ class MeetingRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def state_text(self) -> str:
-        """The state, for a person; of a capture without a meeting with its end reason."""
+        """The state, for a person; of what ended otherwise than the meeting itself with the reason."""
+        if self.state == "left":
+            why = f" ({self.left_reason.replace('_', ' ')})" if self.left_reason else ""
+            return f"we left{why}, end unknown"
         if self.meeting_id is None and self.end_reason:
             return f"{self.state} ({self.end_reason.replace('_', ' ')})"
         return self.state
@@ -114,6 +119,7 @@ class VisitRow(msgspec.Struct, frozen=True, kw_only=True):
     """A visit of one participant, from join to leave; an open visit counts until its capture last saw anything.
 
     ``duration_ms`` is a lower bound unless both ends were seen; ``unseen_ms`` of it lie in gaps of the capture.
+    Somebody whose connection was lost went between ``left_after`` and ``left_at``, which are the same for others.
     """
 
     capture_id: str
@@ -130,6 +136,7 @@ class VisitRow(msgspec.Struct, frozen=True, kw_only=True):
     initial: bool
     inferred: bool
     left_at: datetime | None
+    left_after: datetime | None
     left_cause: str | None
     left_reason: str | None
     seen_until: datetime

@@ -68,6 +68,7 @@ class Story(msgspec.Struct, frozen=True):
     def entries(self, *, everything: bool = False) -> Iterator[Entry]:
         """Yield an entry for each event in order; without details unless `everything` is wanted."""
         names = _Names(self.capture.endpoint_id)
+        taken_back = _taken_back(self.events)
         last_gap: Gap | None = None
         for event in self.events:
             names.learn(event)
@@ -75,10 +76,28 @@ class Story(msgspec.Struct, frozen=True):
             if gap is not None and gap.lost == "everything":
                 last_gap = gap
             if everything or not _is_detail(event, self.capture.endpoint_id):
-                yield _entry(event, names, gap, last_gap)
+                entry = _entry(event, names, gap, last_gap)
+                by = taken_back.get(str((event.payload or {}).get("message_id")), _NOT_TAKEN_BACK)
+                if event.type != "chat.message" or by is _NOT_TAKEN_BACK:
+                    yield entry
+                    continue
+                whose = "" if by == event.endpoint_id else f" by {names.name(by)}"
+                yield msgspec.structs.replace(entry, sentence=f"{entry.sentence} (taken back{whose})")
 
     def _gaps_among_people(self, lost: str) -> list[Gap]:
         return [gap for gap in self.gaps if gap.lost == lost and gap.cause not in _BEFORE_ALL]
+
+
+_NOT_TAKEN_BACK = ""
+
+
+def _taken_back(events: list[DecodedEvent]) -> dict[str, str | None]:
+    """Return the ids of messages that were taken back, and by whom."""
+    return {
+        str((event.payload or {}).get("message_id")): event.endpoint_id
+        for event in events
+        if event.type == "chat.message_retracted"
+    }
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,12 +115,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_story(reader: Reader, meeting: MeetingRow) -> Story:
-    """Read the story of `meeting`, as the capture with the most events saw it.
+    """Read the story of `meeting`, as the capture saw it that has most to tell of those that saw people.
 
     :raises DatabaseUnreachable: the server went away.
     """
     captures = await reader.captures(meeting.capture_ids)
-    capture = max(captures, key=lambda row: row.event_count)
+    capture = max(
+        captures, key=lambda row: (row.meeting_started_at is not None, row.joined_at is not None, row.event_count)
+    )
     events = [decoded(row) async for row in reader.all_events([capture.capture_id])]
     found = gaps((event, milliseconds(event.row.occurred_at)) for event in events)
     return Story(meeting, capture, events, lanes(events), found)
@@ -125,6 +146,9 @@ class _Names:
         key = {"participant.joined": "display_name", "participant.renamed": "new_name"}.get(event.type)
         if key and event.endpoint_id and event.payload:
             self._names[event.endpoint_id] = safe_name(event.payload.get(key))
+        if event.type == "breakout.changed" and event.payload:
+            for room in event.payload.get("rooms") or []:
+                self._names[str(room.get("breakout_id"))] = safe_name(room.get("name"))
 
     def name(self, endpoint_id: str | None) -> str:
         """Return the name of an endpoint, for a person."""

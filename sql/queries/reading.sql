@@ -21,6 +21,20 @@ WHERE ($1::text IS NULL OR (lower(left(room, 100)) = lower(left($1, 100)) AND lo
 ORDER BY capture_id DESC
 LIMIT $2;
 
+-- name: scope_beside
+-- The id of the meeting in the same room that another capture saw while this one, which belongs to none, was refused or
+-- waited; the latest of several.
+-- $1 capture id
+SELECT other.meeting_id AS scope_id
+FROM meeta.captures AS lone
+JOIN meeta.captures AS other ON lower(left(other.room, 100)) = lower(left(lone.room, 100))
+    AND lower(other.room) = lower(lone.room) AND other.deployment = lone.deployment
+    AND other.meeting_id IS NOT NULL AND other.joined_at IS NOT NULL
+    AND other.started_at <= lone.last_at AND other.last_at >= lone.started_at
+WHERE lone.capture_id = $1::uuid AND lone.meeting_id IS NULL AND lone.joined_at IS NULL
+ORDER BY other.capture_id DESC
+LIMIT 1;
+
 -- name: scopes_by_prefix
 -- Ids of meetings, and of captures that belong to none, between two ids.
 -- $1 and $2 the smallest and the largest id, $3 limit
@@ -62,7 +76,11 @@ WITH wanted AS (
     JOIN meeta.visit_times AS visit ON visit.capture_id = capture.capture_id
     GROUP BY scope_id, person
 )
-SELECT scope.meeting_id::text, scope.capture_ids::text[], scope.state, scope.event_count,
+SELECT scope.meeting_id::text, scope.capture_ids::text[], scope.event_count,
+    -- A meeting whose end no capture saw went on without them.
+    CASE WHEN scope.state = 'ended' AND meeting.started_at IS NOT NULL AND meeting.ended_at IS NULL THEN 'left'
+        ELSE scope.state END AS state,
+    CASE WHEN meeting.started_at IS NOT NULL AND meeting.ended_at IS NULL THEN last.end_reason END AS left_reason,
     coalesce(meeting.deployment, lone.deployment) AS deployment,
     coalesce(meeting.room, lone.room) AS room,
     meeting.server_meeting_id, meeting.created_at, meeting.started_at, meeting.ended_at,
@@ -74,6 +92,9 @@ SELECT scope.meeting_id::text, scope.capture_ids::text[], scope.state, scope.eve
 FROM scope
 LEFT JOIN meeta.meetings AS meeting ON meeting.meeting_id = scope.meeting_id
 JOIN meeta.captures AS lone ON lone.capture_id = scope.capture_ids[1]
+JOIN LATERAL (
+    SELECT end_reason FROM meeta.captures AS one WHERE one.capture_id = ANY (scope.capture_ids)
+    ORDER BY one.joined_at IS NULL, one.ended_at DESC NULLS LAST, one.capture_id DESC LIMIT 1) AS last ON true
 ORDER BY scope.capture_ids[cardinality(scope.capture_ids)] DESC;
 
 -- name: captures
@@ -183,7 +204,7 @@ ORDER BY first_joined_at NULLS FIRST, person;
 -- Every visit, as each of some captures saw it.
 -- $1 capture ids
 SELECT capture_id::text, joined_seq, room, endpoint_id, person, display_name, kind, role, user_id, stats_id,
-    joined_at, initial, inferred, left_at, left_cause, left_reason, seen_until, present, duration_ms,
+    joined_at, initial, inferred, left_at, left_after, left_cause, left_reason, seen_until, present, duration_ms,
     duration_is_lower_bound, arrival_seen, departure_seen, unseen_ms
 FROM meeta.visit_times
 WHERE visit_times.capture_id = ANY ($1::uuid[])

@@ -8,7 +8,7 @@ SELECT capture.meeting_id, capture.capture_id, turn.seq, turn.endpoint_id,
     coalesce(turn.ended_at, capture.last_at) AS to_at,
     meeta.elapsed_ms(turn.monotonic_ms, coalesce(turn.ended_ms, capture.last_monotonic_ms)) AS duration_ms,
     turn.initial OR turn.inferred OR turn.ended_by IS NULL
-        OR turn.ended_by IN ('capture.kicked', 'conference.left', 'capture.ended')
+        OR turn.ended_by IN ('participant.moved_to_breakout', 'capture.kicked', 'conference.left', 'capture.ended')
         OR (turn.ended_by = 'participant.left' AND turn.end_inferred) AS duration_is_lower_bound,
     turn.ended_by,
     meeta.shared_ms(capture, turn.monotonic_ms) AS from_ms,
@@ -29,13 +29,13 @@ CROSS JOIN LATERAL (
                 count(*) FILTER (WHERE type = 'dominant_speaker.changed') OVER (ORDER BY seq) AS number
             FROM meeta.events AS event
             WHERE event.capture_id = capture.capture_id
-                AND type IN ('dominant_speaker.changed', 'participant.left', 'capture.kicked', 'conference.left',
-                    'capture.ended')
+                AND type IN ('dominant_speaker.changed', 'participant.left', 'participant.moved_to_breakout',
+                    'capture.kicked', 'conference.left', 'capture.ended')
                 AND (type <> 'conference.left' OR NOT meeta.came_back(event.capture_id, event.seq))
         ) AS numbered
     ) AS heard
     -- Of those who leave, only the speaker ends a turn.
-    WHERE type <> 'participant.left' OR endpoint_id = speaker
+    WHERE type NOT IN ('participant.left', 'participant.moved_to_breakout') OR endpoint_id = speaker
     WINDOW next AS (ORDER BY seq)
 ) AS turn
 LEFT JOIN LATERAL (
@@ -63,8 +63,8 @@ COMMENT ON COLUMN meeta.speaking.duration_is_lower_bound IS
     'It had begun before the capture came or in a gap, or went on when the capture no longer saw: it lasted at least '
     'this long.';
 COMMENT ON COLUMN meeta.speaking.ended_by IS
-    'Type of the event that ended it: dominant_speaker.changed, participant.left, capture.kicked, conference.left or '
-    'capture.ended; null when nothing has, as far as this capture got.';
+    'Type of the event that ended it: dominant_speaker.changed, participant.left, participant.moved_to_breakout, '
+    'capture.kicked, conference.left or capture.ended; null when nothing has, as far as this capture got.';
 COMMENT ON COLUMN meeta.speaking.from_ms IS
     'Beginning on an axis that captures share: wall clock of the capture''s start plus its monotonic clock.';
 COMMENT ON COLUMN meeta.speaking.to_ms IS 'End on that axis.';

@@ -8,7 +8,7 @@ SELECT capture.meeting_id, capture.capture_id, state.seq, state.type, state.endp
     coalesce(state.ended_at, capture.last_at) AS to_at,
     meeta.elapsed_ms(state.monotonic_ms, coalesce(state.ended_ms, capture.last_monotonic_ms)) AS duration_ms,
     state.initial OR state.inferred OR state.ended_by IS NULL
-        OR state.ended_by IN ('capture.kicked', 'conference.left', 'capture.ended')
+        OR state.ended_by IN ('participant.moved_to_breakout', 'capture.kicked', 'conference.left', 'capture.ended')
         OR (state.ended_by = 'participant.left' AND state.end_inferred) AS duration_is_lower_bound,
     state.ended_by,
     meeta.shared_ms(capture, state.monotonic_ms) AS from_ms,
@@ -29,15 +29,17 @@ CROSS JOIN LATERAL (
             AND type IN ('audio.muted', 'audio.unmuted', 'video.muted', 'video.unmuted', 'screen_share.started',
                 'screen_share.stopped', 'hand.raised', 'hand.lowered')
         UNION ALL
-        -- Who leaves ends all of their own; when the bot goes, it is everybody's that it no longer sees.
+        -- Who leaves ends all of their own, and who goes where the bot does not see them; when the bot goes, it is everybody's that it no longer sees.
         SELECT topic, seen.endpoint_id, seq, type, occurred_at, monotonic_ms, initial, inferred
         FROM meeta.events AS event
         JOIN (SELECT DISTINCT endpoint_id FROM meeta.visits AS visit
               WHERE visit.capture_id = capture.capture_id) AS seen
-            ON type <> 'participant.left' OR seen.endpoint_id = event.endpoint_id
+            ON type NOT IN ('participant.left', 'participant.moved_to_breakout')
+                OR seen.endpoint_id = event.endpoint_id
         CROSS JOIN unnest(ARRAY['audio', 'video', 'screen_share', 'hand']) AS topic
         WHERE event.capture_id = capture.capture_id
-            AND type IN ('participant.left', 'capture.kicked', 'conference.left', 'capture.ended')
+            AND type IN ('participant.left', 'participant.moved_to_breakout', 'capture.kicked', 'conference.left',
+                'capture.ended')
             AND (type <> 'conference.left' OR NOT meeta.came_back(event.capture_id, event.seq))
     ) AS edge
     WINDOW next AS (PARTITION BY endpoint_id, topic ORDER BY seq)

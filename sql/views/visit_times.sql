@@ -1,5 +1,5 @@
 -- after: functions/blind_spans, functions/elapsed_ms, functions/length_ms, functions/span, functions/was_inferred
--- after: functions/whole
+-- after: functions/moment, functions/whole
 --
 -- Inferred visits are few, so which of their ends was inferred is looked up instead of stored.
 
@@ -28,7 +28,11 @@ SELECT visit.capture_id, capture.meeting_id, visit.joined_seq, visit.room, visit
         meeta.whole(anchor.ms + coalesce(visit.left_monotonic_ms, capture.last_monotonic_ms))) AS to_ms,
     meeta.length_ms(meeta.blind_spans(capture, '{everything}') * meeta.span(
         meeta.whole(anchor.ms + coalesce(visit.joined_monotonic_ms, visit.left_monotonic_ms)),
-        meeta.whole(anchor.ms + coalesce(visit.left_monotonic_ms, capture.last_monotonic_ms)))) AS unseen_ms
+        meeta.whole(anchor.ms + coalesce(visit.left_monotonic_ms, capture.last_monotonic_ms)))) AS unseen_ms,
+    CASE visit.left_cause WHEN 'lost' THEN coalesce((
+        SELECT meeta.moment(event.payload->'last_heard_at') FROM meeta.events AS event
+        WHERE event.capture_id = visit.capture_id AND event.seq = visit.left_seq), visit.joined_at)
+        ELSE visit.left_at END AS left_after
 FROM meeta.visits AS visit
 JOIN meeta.captures AS capture ON capture.capture_id = visit.capture_id
 CROSS JOIN LATERAL (
@@ -60,7 +64,7 @@ COMMENT ON COLUMN meeta.visit_times.initial IS 'Was there when the capture came:
 COMMENT ON COLUMN meeta.visit_times.inferred IS 'Arrival or departure was found after a gap, not seen.';
 COMMENT ON COLUMN meeta.visit_times.left_at IS 'Wall clock of the departure; null while there is none.';
 COMMENT ON COLUMN meeta.visit_times.left_cause IS
-    'left, kicked or replaced; unseen when nobody saw it: not there any more after a gap, or the same endpoint arrived '
+    'left, kicked, replaced or lost (the server gave the connection up); unseen when nobody saw it: not there any more after a gap, or the same endpoint arrived '
     'again.';
 COMMENT ON COLUMN meeta.visit_times.left_reason IS 'What the server or the participant said.';
 COMMENT ON COLUMN meeta.visit_times.seen_until IS
@@ -82,3 +86,6 @@ COMMENT ON COLUMN meeta.visit_times.to_ms IS 'End on that axis.';
 COMMENT ON COLUMN meeta.visit_times.unseen_ms IS
     'How much of duration_ms lies in gaps of this capture in which it saw nothing: the participant was there before '
     'and after, and nobody knows whether in between.';
+COMMENT ON COLUMN meeta.visit_times.left_after IS
+    'The departure lies between this and left_at. The same as left_at but for who was lost: when anything was last heard '
+    'of them, while duration_ms, until left_at, is the most that it can have been.';

@@ -136,9 +136,11 @@ async def test_a_short_cut_is_resumed_and_nothing_is_lost(
     ):
         await recorder.logged("in the room")
         proxy.reset()
+        await ada.rename("Ada King")
         await ada.send_chat("meanwhile")
         await recorder.until_stored(newest_database, "signalling.restored")
         await recorder.until_stored(newest_database, "chat.message")
+        await recorder.until_stored(newest_database, "participant.renamed")
         await recorder.stopped()
     rows = await stored.rows(newest_database)
     (gap,) = stored.gaps(rows)
@@ -147,6 +149,9 @@ async def test_a_short_cut_is_resumed_and_nothing_is_lost(
     assert types.index("signalling.lost") < types.index("signalling.restored")
     assert stored.names(rows, "participant.joined") == ["Ada"]
     assert stored.texts(rows) == ["meanwhile"]
+    for late in [row for row in rows if row["type"] in ("chat.message", "participant.renamed")]:
+        assert late["server_at"] is not None, late
+        assert late["server_at"] <= late["occurred_at"]
     await stored.assert_verified(newest_database)
     await ada.leave()
 

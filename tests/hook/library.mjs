@@ -36,7 +36,9 @@ export class XmppConnection extends Emitter {
         this.domain = 'meet.example.org';
         this.pings = [];
         this.ping = { ping: (...args) => this.pings.push(args) };
-        this._stropheConn = { _proto: { socket: new Socket() } };
+        const shown = [];
+
+        this._stropheConn = { _proto: { socket: new Socket() }, shown, xmlInput: stanza => shown.push(stanza) };
         this.requests = []; // [stanza, answer, refuse]
     }
 
@@ -48,6 +50,18 @@ export class XmppConnection extends Emitter {
 
     getTimeSinceLastSuccess() {
         return this.lastSuccess ? this.clock() - this.lastSuccess : null;
+    }
+}
+
+/** An element of a stanza, as far as the hook reads it. */
+export class Stanza {
+    constructor(localName, attributes = {}, children = [], textContent = '') {
+        Object.assign(this, { localName, attributes, children, textContent, parentNode: null });
+        children.forEach(child => Object.assign(child, { parentNode: this }));
+    }
+
+    getAttribute(name) {
+        return this.attributes[name] ?? null;
     }
 }
 

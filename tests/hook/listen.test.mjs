@@ -2,8 +2,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { Conference, Connection, EVENTS, library } from './library.mjs';
+import { Conference, Connection, EVENTS, library, Stanza } from './library.mjs';
 import { openPage, plain } from './page.mjs';
+
+const BREAKOUT_LIBRARY = library({ events: { ...EVENTS, conference: {
+    BREAKOUT_ROOMS_UPDATED: 'conference.breakout-rooms.updated',
+    BREAKOUT_ROOMS_MOVE_TO_ROOM: 'conference.breakout-rooms.move-to-room'
+} } });
 
 function openConference(given = library()) {
     const page = openPage();
@@ -200,6 +205,144 @@ describe('departures', () => {
     });
 });
 
+describe('what stanzas say beyond the library\'s events', () => {
+    const DELAY = new Stanza('delay', { xmlns: 'urn:xmpp:delay', stamp: '2023-11-14T22:13:20Z' });
+    const STAMP = Date.parse('2023-11-14T22:13:20Z');
+    const gone = (nick, text, ...codes) => new Stanza('presence', { type: 'unavailable', from: `room@muc/${nick}` }, [
+        new Stanza('status', {}, [], text),
+        new Stanza('x', {}, codes.map(code => new Stanza('status', { code: String(code) })))
+    ]);
+    const times = page => page.delivered.flatMap(batch => batch.messages).map(([ , , , origin, , at ]) => [ origin, at ]);
+
+    /** What Strophe does with a stanza: shows it, then has it handled, all in one task. */
+    function arrive(page, stanza, ...events) {
+        page.task(() => {
+            page.connection.xmpp.connection._stropheConn.xmlInput(stanza);
+            events.forEach(event => page.conference.emit(...event));
+        });
+    }
+
+    it('why somebody left, as text and codes, which the library of 2021 leaves out', () => {
+        const page = openConference();
+
+        arrive(page, gone('alice', 'Kicked: recipient unavailable', 333), [ 'conference.userLeft', 'alice', {} ]);
+        page.emit('conference.userLeft', 'bob', {});
+        assert.deepEqual(page.told().map(([ , args ]) => args.at(-1)), [
+            { with_our_own: false, text: 'Kicked: recipient unavailable', codes: [ 333 ] },
+            { with_our_own: false }
+        ]);
+    });
+
+    it('several stanzas of one answer (BOSH) are told apart', () => {
+        const page = openConference();
+        const alice = gone('alice', 'switch_room');
+
+        new Stanza('body', {}, [ alice, gone('bob', 'Disconnected: closed', 333), DELAY ]);
+        arrive(page, alice, [ 'conference.userLeft', 'bob', {} ], [ 'conference.userLeft', 'alice', {} ]);
+        assert.deepEqual(page.told().map(([ , args ]) => [ args[0], args.at(-1).text ]),
+            [ [ 'bob', 'Disconnected: closed' ], [ 'alice', 'switch_room' ] ]);
+        assert.deepEqual(times(page).map(([ , at ]) => at), [ undefined, undefined ]);
+    });
+
+    it('when the server had what comes late: in all that the stanza causes, and in nothing after it', () => {
+        const page = openConference();
+
+        arrive(page, new Stanza('presence', { from: 'room@muc/alice' }, [ DELAY ]),
+            [ 'conference.userJoined', 'alice', {} ], [ 'conference.not_known_yet' ]);
+        page.emit('conference.not_known_yet');
+        assert.deepEqual(times(page), [
+            [ 'conference.userJoined', STAMP ], [ 'conference.not_known_yet', STAMP ],
+            [ 'conference.not_known_yet', undefined ]
+        ]);
+    });
+
+    it('media that are told at the end of that task are late, too', () => {
+        const page = openConference();
+
+        page.task(() => {
+            page.connection.xmpp.connection._stropheConn.xmlInput(new Stanza('presence', {}, [ DELAY ]));
+            page.conference.presence('alice', { audiomuted: 'true' });
+        });
+        assert.deepEqual(times(page), [ [ 'presence.media', STAMP ] ]);
+    });
+
+    it('a time that can\'t be read is none, and what was there before is still asked', () => {
+        const page = openConference();
+        const stanza = new Stanza('message', {}, [ new Stanza('delay', { stamp: 'yesterday' }) ]);
+
+        arrive(page, stanza, [ 'conference.not_known_yet' ]);
+        assert.deepEqual(times(page), [ [ 'conference.not_known_yet', undefined ] ]);
+        assert.deepEqual(page.connection.xmpp.connection._stropheConn.shown, [ stanza ]);
+    });
+
+    it('a stanza that can\'t be read costs its own meaning only', () => {
+        const page = openConference();
+
+        arrive(page, null, [ 'conference.not_known_yet' ]);
+        assert.deepEqual(page.told().map(([ origin ]) => origin), [ 'hook.error', 'conference.not_known_yet' ]);
+    });
+
+    it('a library with other internals does without', () => {
+        const page = openPage();
+        const outbox = new page.meetaBot.Outbox('room-1', 'load-1', () => undefined);
+
+        for (const xmpp of [ undefined, {}, { connection: {} }, { connection: { _stropheConn: {} } } ]) {
+            page.meetaBot.listenToConnection(library(), Object.assign(new Connection(), { xmpp }), outbox);
+        }
+        assert.equal(outbox.lastSeq, 0);
+    });
+});
+
+describe('breakout rooms', () => {
+    const UPDATED = 'conference.breakout-rooms.updated';
+    const list = page => page.told().at(-1)[1][0].rooms;
+
+    it('rooms, endpoints and names are told, and nobody\'s address', () => {
+        const page = openConference(BREAKOUT_LIBRARY);
+        const jid = '5e6f7a8b-1111-4222-8333-444455556666@meet.example.org/abc';
+
+        page.emit(UPDATED, { type: 'breakout_rooms', roomCounter: 1, rooms: {
+            standup: { id: 'standup', jid: 'standup@muc.x', isMainRoom: true, participants: [] },
+            'b-1': { id: 'b-1', jid: 'b-1@breakout.x', name: 'First', participants: {
+                'b-1@breakout.x/5e6f7a8b': { jid, role: 'moderator', displayName: 'Alice' }
+            } }
+        } });
+        assert.deepEqual(list(page), [
+            { id: 'standup', name: null, is_main: true, participants: [] },
+            { id: 'b-1', name: 'First', is_main: false,
+                participants: [ { endpoint_id: '5e6f7a8b', name: 'Alice', role: 'moderator' } ] }
+        ]);
+        assert.ok(!JSON.stringify(page.delivered).includes('4222-8333'));
+    });
+
+    it('without an address in the room, the endpoint is how the real one begins, or unknown', () => {
+        const page = openConference(BREAKOUT_LIBRARY);
+
+        page.emit(UPDATED, { rooms: { b: { id: 'b', participants: {
+            '5e6f7a8b-1111-4222-8333-444455556666@x/res': { jid: '5e6f7a8b-1111-4222-8333-444455556666@x/res' },
+            'ann@x/res': { jid: 'ann@x/res', displayName: 'Ann' }
+        } } } });
+        assert.deepEqual(list(page)[0].participants.map(who => [ who.endpoint_id, who.name ]),
+            [ [ '5e6f7a8b', null ], [ null, 'Ann' ] ]);
+    });
+
+    it('where the bot is sent is told by the room\'s id', () => {
+        const page = openConference(BREAKOUT_LIBRARY);
+
+        page.emit('conference.breakout-rooms.move-to-room', 'b-1@breakout.x');
+        assert.deepEqual(page.told(), [ [ 'conference.breakout-rooms.move-to-room', [ 'b-1' ] ] ]);
+    });
+
+    it('what is no list of rooms is told as none', () => {
+        for (const given of [ undefined, null, { rooms: null }, { rooms: {} } ]) {
+            const page = openConference(BREAKOUT_LIBRARY);
+
+            page.emit(UPDATED, given);
+            assert.deepEqual(page.told(), [ [ UPDATED, [ { rooms: [] } ] ] ]);
+        }
+    });
+});
+
 describe('presence', () => {
     const SOURCES = '{"alice-a0":{"muted":true}}';
 
@@ -261,8 +404,20 @@ describe('presence', () => {
         page.presence('focus', { 'jibri-recording-status': { status: 'undefined' } });
         page.presence('focus', { 'jibri-recording-status': { ...pending, status: 'off' } });
         assert.deepEqual(page.told(), [
-            [ 'presence.recording', [ { session_id: 's-1', status: 'pending', initiator: 'alice' } ] ],
-            [ 'presence.recording', [ { session_id: 's-1', status: 'off', initiator: 'alice' } ] ]
+            [ 'presence.recording', [ { session_id: 's-1', status: 'pending', mode: 'file', initiator: 'alice' } ] ],
+            [ 'presence.recording', [ { session_id: 's-1', status: 'off', mode: 'file', initiator: 'alice' } ] ]
+        ]);
+    });
+
+    it('a failure is told, also when nothing else changed', () => {
+        const page = openConference();
+        const off = { session_id: 's-1', status: 'off' };
+
+        page.presence('focus', { 'jibri-recording-status': off });
+        page.presence('focus', { 'jibri-recording-status': { ...off, failure_reason: 'busy' } });
+        assert.deepEqual(page.told(), [
+            [ 'presence.recording', [ { session_id: 's-1', status: 'off' } ] ],
+            [ 'presence.recording', [ { session_id: 's-1', status: 'off', error: 'busy' } ] ]
         ]);
     });
 

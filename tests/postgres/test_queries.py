@@ -14,7 +14,23 @@ import pytest
 
 from meeta_bot import settings
 from meeta_bot.errors import Ambiguous, NotFound
-from meeta_bot.events import CaptureGap, EndReason, GapCause, Lost, ParticipantRenamed, json_schema
+from meeta_bot.events import (
+    AudioUnmuted,
+    CaptureGap,
+    CaptureLobbyDenied,
+    ConferenceJoined,
+    DominantSpeakerChanged,
+    EndReason,
+    GapCause,
+    LeftCause,
+    Lost,
+    MeetingEnded,
+    MeetingStarted,
+    ParticipantLeft,
+    ParticipantMovedToBreakout,
+    ParticipantRenamed,
+    json_schema,
+)
 from meeta_bot.events.document import event_document
 from meeta_bot.reading import queries
 from meeta_bot.reading.queries import Filter
@@ -37,6 +53,10 @@ from tests.stack.postgres import fetch
 
 SETTINGS = settings.load()
 NOW = datetime.fromtimestamp(BEGAN_MS / 1000, UTC)
+
+
+def _at(ms: int) -> datetime:
+    return NOW + timedelta(milliseconds=ms)
 
 
 async def test_meeting_by_all_its_names(database_url: str) -> None:
@@ -401,3 +421,65 @@ async def test_new_events_are_vacuumed_soon_in_every_month(database_url: str) ->
     expected = {"autovacuum_vacuum_insert_threshold=2000", "autovacuum_vacuum_insert_scale_factor=0"}
     assert len(rows) > SETTINGS.partition_months_ahead
     assert all(set(row["reloptions"] or ()) == expected for row in rows)
+
+
+async def test_a_meeting_that_went_on_without_the_bot_was_left(database_url: str) -> None:
+    began = happening(MeetingStarted(started_at=BEGAN_MS, basis="first_human_observed"), 2)
+    over = happening(MeetingEnded(ended_at=BEGAN_MS + 5, reason="last_left"), 6)
+    kicked = seal_all([started("a"), identified(1), began, ended(7, EndReason.KICKED)])
+    whole = seal_all([started("b"), identified(1, OTHER_MEETING), began, over, ended(7)])
+    await write(database_url, kicked, whole)
+    async with queries.reading(database_url, SETTINGS) as reader:
+        left = await reader.find_meeting("a")
+        assert (left.state, left.left_reason, left.ended_at, left.duration_ms) == ("left", "kicked", None, None)
+        assert left.state_text == "we left (kicked), end unknown"
+        full = await reader.find_meeting("b")
+        assert (full.state, full.left_reason, full.state_text) == ("ended", None, "ended")
+
+
+async def test_a_capture_that_was_kept_out_is_not_told_for_the_meeting_in_the_room(database_url: str) -> None:
+    into = happening(ConferenceJoined(room="standup"), 2, "bot")
+    refused = [happening(started().payload, 1000), happening(CaptureLobbyDenied(), 5000)]
+    seen = seal_all([started(), into, identified(3), ended(9000)], capture_id(BEGAN_MS))
+    kept_out = seal_all([*refused, ended(6000, EndReason.LOBBY_DENIED)], capture_id(BEGAN_MS + 1000))
+    later = [happening(started().payload, 20_000), ended(30_000, EndReason.LOBBY_DENIED)]
+    await write(database_url, seen, kept_out)
+    async with queries.reading(database_url, SETTINGS) as reader:
+        for name in ("standup", "latest", MEETING):
+            assert (await reader.find_meeting(name)).id == MEETING
+        assert (await reader.find_meeting(kept_out[0].capture_id)).id == kept_out[0].capture_id
+        after = seal_all(later, capture_id(BEGAN_MS + 20_000))
+        await write(database_url, after)
+        assert (await reader.find_meeting("standup")).id == after[0].capture_id
+
+
+async def test_who_was_lost_went_between_two_moments(database_url: str) -> None:
+    lost = ParticipantLeft(cause=LeftCause.LOST, last_heard_at=BEGAN_MS + 1000, silent_ms=61_000)
+    batch = seal_all(
+        [started(), joined(1, "a", "Ada"), joined(2, "b"), happening(lost, 62_000, "a"), left(63_000, "b")]
+    )
+    await write(database_url, batch)
+    async with queries.reading(database_url, SETTINGS) as reader:
+        ada, bob = await reader.visits([batch[0].capture_id])
+        assert (ada.left_cause, ada.left_after, ada.left_at) == ("lost", _at(1000), _at(62_000))
+        assert (bob.left_after, bob.left_at) == (_at(63_000), _at(63_000))
+
+
+async def test_what_is_not_seen_in_a_breakout_room_ends_with_the_move(database_url: str) -> None:
+    batch = seal_all(
+        [
+            started(),
+            joined(1, "a", "Ada"),
+            happening(AudioUnmuted(), 1000, "a"),
+            happening(DominantSpeakerChanged(), 2000, "a"),
+            happening(ParticipantMovedToBreakout(breakout_id="b-1"), 5000, "a"),
+            ended(60_000),
+        ]
+    )
+    await write(database_url, batch)
+    async with queries.reading(database_url, SETTINGS) as reader:
+        for view in ("states", "speaking"):
+            [row] = await reader._connection.fetch(f"SELECT * FROM meeta.{view}")  # noqa: S608
+            assert (row["ended_by"], row["duration_is_lower_bound"]) == ("participant.moved_to_breakout", True)
+        [visit] = await reader.visits([batch[0].capture_id])
+        assert visit.left_at is None

@@ -122,10 +122,15 @@ class Stack:
 
     # Recording and transcription ------------------------------------------------------------------------------------
 
-    async def start_recording(self, room: str, initiator_endpoint_id: str, mode: RecordingMode = "file") -> str:
-        """As if that moderator had asked for it; returns the session id once it is on."""
+    async def start_recording(
+        self, room: str, initiator_endpoint_id: str, mode: RecordingMode = "file", *, names_session: bool = True
+    ) -> str:
+        """As if that moderator had asked for it; returns the session id once it is on.
+
+        Some recorders don't name the session in their presence: then only the focus tells of it.
+        """
         arguments = {"room": room, "initiator_endpoint_id": initiator_endpoint_id, "mode": mode}
-        return cast("str", await self._command("start_recording", **arguments))
+        return cast("str", await self._command("start_recording", names_session=names_session, **arguments))
 
     async def stop_recording(self, room: str, session_id: str, terminator_endpoint_id: str) -> None:
         """As if that moderator had asked for it."""
@@ -179,6 +184,21 @@ class Stack:
     async def destroy_room(self, room: str, reason: str = "The meeting has been terminated") -> None:
         """End the meeting for all."""
         await self._command("destroy_room", room=room, reason=reason)
+
+    async def move_to_breakout(
+        self, room: str, breakout_id: str, *, name: str | None = None, endpoint_id: str | None = None
+    ) -> None:
+        """Send somebody of the main room, or of another breakout room, to that one; nobody: it is only opened."""
+        arguments = {"room": room, "breakout_id": breakout_id, "name": name, "endpoint_id": endpoint_id}
+        await self._command("move_to_breakout", **arguments)
+
+    async def leave_breakout(self, room: str, endpoint_id: str) -> None:
+        """Take somebody out of the breakout room: gone, or on the way back, for the others that is the same."""
+        await self._command("leave_breakout", room=room, endpoint_id=endpoint_id)
+
+    async def close_breakouts(self, room: str) -> None:
+        """End all breakout rooms."""
+        await self._command("close_breakouts", room=room)
 
     async def set_password(self, room: str, password: str) -> None:
         """Lock the room, or unlock it with an empty password."""

@@ -82,8 +82,10 @@ class Control:
     async def restart_media(self, room: str) -> None:
         await self._focus.restart_media(room)
 
-    async def start_recording(self, room: str, initiator_endpoint_id: str, mode: str = "file") -> str:
-        return await self._focus.start_recording(room, initiator_endpoint_id, mode)
+    async def start_recording(
+        self, room: str, initiator_endpoint_id: str, mode: str = "file", names_session: bool = True
+    ) -> str:
+        return await self._focus.start_recording(room, initiator_endpoint_id, mode, names_session)
 
     async def stop_recording(self, room: str, session_id: str, terminator_endpoint_id: str) -> None:
         self._focus.stop_recording(room, session_id, terminator_endpoint_id)
@@ -116,6 +118,17 @@ class Control:
 
     async def destroy_room(self, room: str, reason: str) -> None:
         await self._focus.destroy_room(room, reason)
+
+    async def move_to_breakout(
+        self, room: str, breakout_id: str, name: str | None = None, endpoint_id: str | None = None
+    ) -> None:
+        await self._focus.breakouts(room, action="move", id=breakout_id, name=name, nick=endpoint_id)
+
+    async def leave_breakout(self, room: str, endpoint_id: str) -> None:
+        await self._focus.breakouts(room, action="go", nick=endpoint_id)
+
+    async def close_breakouts(self, room: str) -> None:
+        await self._focus.breakouts(room, action="move")
 
     async def set_password(self, room: str, password: str) -> None:
         await self._focus.set_password(room, password)

@@ -3,7 +3,7 @@
 On a conference request it makes the room by entering it, gives the first participant the moderator's rights
 (and another one when he leaves), offers media sessions as soon as there are two members, relays sources and
 mute requests, announces recordings in its presence, and leaves with the last person. Unlike jicofo it never
-expires the session of a member who is left alone, has no breakout rooms and no AV moderation.
+expires the session of a member who is left alone, keeps no conference in breakout rooms and has no AV moderation.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tests.stack.stanzas import (
     MUC_ADMIN,
     MUC_OWNER,
     NICK,
+    STACK_BREAKOUTS,
     STANZAS,
     element,
     qualified,
@@ -319,11 +320,11 @@ class Focus(Component):
                 return room
         raise ConferenceError(f"nobody is in the room {name}")
 
-    async def start_recording(self, room_name: str, initiator: str, mode: str) -> str:
+    async def start_recording(self, room_name: str, initiator: str, mode: str, names_session: bool = True) -> str:
         """What a moderator's request does, without the request."""
         room = self.room(room_name)
         recording = self._prepare_recording(room, mode, initiator)
-        await self._begin_recording(room, recording)
+        await self._begin_recording(room, recording, names_session)
         return recording.session_id
 
     def _prepare_recording(self, room: Room, mode: str, initiator: str) -> Recording:
@@ -332,9 +333,10 @@ class Focus(Component):
         self.send(room.focus_presence(self.jid))
         return recording
 
-    async def _begin_recording(self, room: Room, recording: Recording) -> None:
+    async def _begin_recording(self, room: Room, recording: Recording, names_session: bool = True) -> None:
         """Announce `on` when the recorder is in the room, as jicofo does when jibri reports that it records."""
-        await self._hidden.join_recorder(room.jid, recording.session_id, recording.mode)
+        named = recording.session_id if names_session else None
+        await self._hidden.join_recorder(room.jid, named, recording.mode)
         recording.status = "on"
         self.send(room.focus_presence(self.jid))
 
@@ -355,6 +357,12 @@ class Focus(Component):
         """XEP-0045, 10.9: what the `end meeting for all` of a moderator comes to."""
         destroy = element("destroy", {}, element("reason", {}, text(reason)))
         await self.request("set", self.jid, self.room(room_name).jid, element("query", {"xmlns": MUC_OWNER}, destroy))
+
+    async def breakouts(self, room_name: str, **command: str | None) -> None:
+        """Command the server's breakout rooms: see plugins/mod_stack_breakouts.lua."""
+        attributes = {"xmlns": STACK_BREAKOUTS, "room": room_name, **command}
+        host = self.room(room_name).jid.partition("@")[2]
+        await self.request("set", self.jid, host, element("breakouts", attributes))
 
     async def set_password(self, room_name: str, password: str) -> None:
         """Lock or, with an empty password, unlock."""

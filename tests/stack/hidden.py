@@ -62,11 +62,11 @@ class HiddenOccupants(Component):
         self._transcribers: dict[str, str] = {}
         self._joining: dict[str, asyncio.Event] = {}  # occupant address → its own presence came back
 
-    async def join_recorder(self, room_jid: str, session_id: str, mode: str) -> None:
-        """A recorder comes in; in libraries from 2022 on, its session id makes the recording's status `on`."""
+    async def join_recorder(self, room_jid: str, session_id: str | None, mode: str) -> None:
+        """A recorder comes in; its session id, if it gives one, makes the recording's status `on` in the library."""
         occupant = f"{room_jid}/jibri-{secrets.token_hex(4)}"
         self._recorders[room_jid] = occupant
-        identity = element("session_id", {}, session_id) + element("mode", {}, mode)
+        identity = "" if session_id is None else element("session_id", {}, session_id) + element("mode", {}, mode)
         await self._join(occupant, "recorder", RECORDER_FEATURE, identity)
 
     def leave_recorder(self, room_jid: str) -> None:

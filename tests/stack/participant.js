@@ -42,6 +42,15 @@ window.stackParticipant = (() => {
             return endpointId();
         },
 
+        /** From a breakout room: into the main room again, by the same connection. */
+        async returnToRoom(options) {
+            createConference(options);
+            const outcome = joined();
+
+            own.conference.join();
+            await outcome;
+        },
+
         /** For one who waits in the lobby. */
         async waitJoined({ devices }) {
             if (!own.joined) {

@@ -134,6 +134,13 @@ class Participant:
         self.endpoint_id = cast("str", await self._run("join", **options))
         return self.endpoint_id
 
+    async def return_to_room(self) -> None:
+        """For one who was sent to a breakout room: come back to the main room, by the same connection and endpoint.
+
+        Without devices: this equipment announces tracks once a connection.
+        """
+        await self._run("returnToRoom", transport="websocket", p2p=False, sourceNames=True)
+
     async def wait_joined(self, *, audio: bool = True, video: bool = True) -> str:
         """For one in the lobby: until he has been let in."""
         self.endpoint_id = cast("str", await self._run("waitJoined", devices=_devices(audio, video)))

@@ -63,7 +63,7 @@ stack_lobby_muc = "lobby." .. domain
 stack_joins_per_second = ENV_STACK_JOINS_PER_SECOND
 stack_trusted_domains = { "focus." .. domain, "hidden." .. domain }
 modules_enabled = {
-    "stack_lobby", "stack_rationed_joins", "stack_room_info", "stack_trusted_domains",
+    "stack_breakouts", "stack_lobby", "stack_rationed_joins", "stack_room_info", "stack_trusted_domains",
     asks_for_tokens and "stack_token_rooms" or nil,
 }
 

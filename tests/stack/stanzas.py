@@ -26,6 +26,7 @@ FOCUS = "http://jitsi.org/protocol/focus"
 COLIBRI = "http://jitsi.org/protocol/colibri"
 JIBRI = "http://jitsi.org/protocol/jibri"
 JITMEET = "http://jitsi.org/jitmeet"
+STACK_BREAKOUTS = "urn:meeta:stack:breakouts"  # this stack's own: see plugins/mod_stack_breakouts.lua
 
 Attributes = Mapping[str, str | None]
 

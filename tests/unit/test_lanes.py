@@ -102,3 +102,22 @@ def test_a_departure_that_was_found_later_ends_everything_at_the_beginning_of_th
         [Interval(2000, 5000)],
         [Interval(6000, 6000)],
     )
+
+
+def test_who_is_in_a_breakout_room_is_present_and_out_of_sight() -> None:
+    happened = [
+        Happening("participant.joined", 0, {}, "a"),
+        Happening("audio.unmuted", 10, {}, "a"),
+        Happening("dominant_speaker.changed", 20, {}, "a"),
+        Happening("participant.moved_to_breakout", 100, {"breakout_id": "b-1"}, "a"),
+        Happening("participant.moved_to_breakout", 150, {"breakout_id": "b-2"}, "a"),
+        Happening("participant.returned", 200, {}, "a"),
+        Happening("audio.unmuted", 220, {}, "a"),
+        Happening("participant.moved_to_breakout", 250, {"breakout_id": "b-1"}, "a"),
+        Happening("participant.left", 300, {}, "a"),
+    ]
+    [lane] = lanes(happened)
+    assert lane.present == [Interval(0, 300)]
+    assert lane.breakout == [Interval(100, 200), Interval(250, 300)]
+    assert lane.audio == [Interval(10, 100), Interval(220, 250)]
+    assert lane.speaking == [Interval(20, 100)]

@@ -35,6 +35,15 @@ def say(event_type: str, **payload: Any) -> str:
         ("capture.clock_jumped", {"jump_ms": 5000}, "this machine's clock was set forward by 0:05"),
         ("participant.left", {"cause": "unseen", "duration_ms": 119_000}, "Ada was gone after 1:59 or more"),
         ("participant.left", {"cause": "unseen"}, "Ada was gone"),
+        (
+            "participant.left",
+            {"cause": "lost", "duration_ms": 119_000, "silent_ms": 61_000},
+            "Ada lost the connection after 1:59, last heard of 1:01 before",
+        ),
+        ("participant.left", {"cause": "lost"}, "Ada lost the connection"),
+        ("conference.failed", {"error": "conference.iceFailed"}, "the bot's media path to the bridge failed"),
+        ("conference.failed", {"error": "conference.max_users", "details": ["x", {}]}, "the room is full (x)"),
+        ("conference.failed", {"error": "conference.new", "details": []}, "the conference failed: conference.new"),
         ("participant.left", {"cause": "left", "duration_ms": 119_000}, "Ada left after 1:59"),
         ("capture.gap", {"cause": "late_join"}, "COULD NOT SEE for an unknown time: the bot came later than others"),
     ],
@@ -95,3 +104,36 @@ def test_every_loss_has_words_of_its_own() -> None:
 def test_every_type_has_a_sentence_or_is_a_detail() -> None:
     bare = {name for name in CATALOG if say(name).removeprefix("Ada: ").startswith(name)}
     assert bare <= narration.DETAILS
+
+
+# JitsiConferenceErrors of lib-jitsi-meet in December 2021 and in August 2026.
+CONFERENCE_ERRORS = [
+    "authenticationRequired",
+    "chatError",
+    "connectionError",
+    "connectionError.accessDenied",
+    "connectionError.membersOnly",
+    "connectionError.notAllowed",
+    "destroyed",
+    "display_name_required",
+    "focusDisconnected",
+    "focusLeft",
+    "gracefulShutdown",
+    "iceFailed",
+    "incompatible_server_versions",
+    "max_users",
+    "offerAnswerFailed",
+    "passwordNotSupported",
+    "passwordRequired",
+    "redirected",
+    "reservationError",
+    "settingsError",
+    "videobridgeNotAvailable",
+]
+
+
+@pytest.mark.parametrize("error", CONFERENCE_ERRORS)
+def test_every_failure_of_the_conference_is_told_as_what_it_is(error: str) -> None:
+    told = say("conference.failed", error=f"conference.{error}")
+    assert "conference." not in told
+    assert "refused: " not in told

@@ -509,3 +509,27 @@ def test_a_page_that_lost_more_than_the_process_is_told_beside_it(room: Capture)
 def test_the_next_standstill_is_told_again(room: Capture) -> None:
     sleep(room, 60_000)
     assert kind(only_gap(sleep(room, 60_000, after=60_000))) == ("host_suspended", "everything")
+
+
+def test_who_waits_at_the_door_of_a_running_meeting_has_one_gap_for_each_moment() -> None:
+    capture = Capture()
+    capture.now = 10_000
+    capture.say("conference.failed", "conference.connectionError.membersOnly", "lobby@x", False)
+    refused_ms = capture.now
+    capture.now += 20_000
+    capture.join("alice")
+    capture.say("conference.createdTimestamp", str(START - 60_000))
+    late, waiting = sorted(gaps(capture.events), key=lambda gap: gap.from_at)
+    assert (late.cause, late.from_ms, late.to_ms) == (GapCause.LATE_JOIN, -60_000, refused_ms)
+    assert (waiting.cause, waiting.from_ms) == (GapCause.NOT_ADMITTED, refused_ms)
+    assert late.to_at == waiting.from_at
+
+
+def test_a_meeting_that_began_while_the_bot_waited_has_the_wait_alone() -> None:
+    capture = Capture()
+    capture.now = 10_000
+    capture.say("conference.failed", "conference.connectionError.membersOnly", "lobby@x", True)
+    capture.now += 20_000
+    capture.join("alice")
+    capture.say("conference.createdTimestamp", str(START + 15_000))
+    assert [gap.cause for gap in gaps(capture.events)] == [GapCause.NOT_ADMITTED]

@@ -42,8 +42,26 @@ def test_a_first_presence_tells_how_things_are(room: Capture) -> None:
     assert {event.origin for event in found} == {"presence.SourceInfo"}
 
 
-def test_a_first_presence_without_sources_is_all_muted(room: Capture) -> None:
-    assert told(room.sources("alice")) == [("audio.muted", "alice", True), ("video.muted", "alice", True)]
+def test_who_has_announced_nothing_yet_is_not_muted(room: Capture) -> None:
+    assert room.sources("alice") == []
+    assert told(room.sources("alice", a0=OPEN)) == [("audio.unmuted", "alice", False)]
+    assert told(room.sources("alice", a0=OPEN, v0=MUTED)) == [("video.muted", "alice", True)]
+
+
+def test_who_starts_muted_announces_that(room: Capture) -> None:
+    found = told(room.sources("alice", a0=MUTED, v0=MUTED))
+    assert found == [("audio.muted", "alice", True), ("video.muted", "alice", True)]
+
+
+def test_a_source_that_is_not_announced_any_more_is_off(seen: Capture) -> None:
+    seen.sources("alice", a0=OPEN, v0=OPEN)
+    assert told(seen.sources("alice", v0=OPEN)) == [("audio.muted", "alice", False)]
+    assert told(seen.sources("alice")) == [("video.muted", "alice", False)]
+    assert seen.sources("alice") == []
+
+
+def test_an_empty_list_of_sources_beside_the_older_elements_leaves_them_the_word(room: Capture) -> None:
+    assert told(room.legacy("alice", SourceInfo="{}", audiomuted="false")) == [("audio.unmuted", "alice", True)]
 
 
 def test_a_first_presence_with_a_shared_screen_tells_it_as_initial(room: Capture) -> None:
@@ -99,7 +117,7 @@ def test_of_two_cameras_one_that_is_on_counts(seen: Capture) -> None:
 
 
 def test_a_muted_screen_is_not_shared(room: Capture) -> None:
-    assert types(room.sources("alice", v1=NO_SCREEN)) == ["audio.muted", "video.muted"]
+    assert types(room.sources("alice", v1=NO_SCREEN)) == []
 
 
 def test_in_2021_the_screen_takes_the_camera_s_place_and_gives_it_back(seen: Capture) -> None:
@@ -169,7 +187,7 @@ def test_an_older_client_that_mutes_its_screen_shares_no_more(room: Capture) -> 
 
 def test_a_list_of_sources_is_believed_rather_than_the_older_elements(room: Capture) -> None:
     elements = {"SourceInfo": json.dumps({"alice-a0": OPEN}), "audiomuted": "true", "videomuted": "false"}
-    assert types(room.say("presence.media", "alice", elements)) == ["audio.unmuted", "video.muted"]
+    assert types(room.say("presence.media", "alice", elements)) == ["audio.unmuted"]
 
 
 def test_an_empty_source_info_leaves_the_word_to_the_older_elements(room: Capture) -> None:

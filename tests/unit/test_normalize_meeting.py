@@ -56,6 +56,11 @@ def test_a_weaker_basis_changes_nothing_but_is_remembered() -> None:
     capture = Capture()
     capture.join()
     capture.say("conference.unique_id_set", "server-1")
+    still = only(capture.say("conference.createdTimestamp", str(START - 5)))
+    assert isinstance(still.payload, events.MeetingIdentified)
+    assert (still.payload.basis, still.payload.created_at) == (events.MeetingBasis.SERVER_ID, START - 5)
+    assert (still.payload.server_meeting_id, still.payload.previous_id) == ("server-1", None)
+    assert still.payload.meeting_id == capture.state.meeting.meeting_id
     assert capture.say("conference.createdTimestamp", str(START - 5)) == []
     assert identified(capture.join()) == []
     other = only(capture.say("conference.unique_id_set", "server-2"))
@@ -372,10 +377,25 @@ def test_statistics_are_sampled_per_participant(room: Capture) -> None:
     assert found.payload == events.ConnectionStatsUpdated(
         connection_quality=90, packet_loss={"total": 1}, bitrate={"download": 64.5}
     )
-    assert remote(room, after=9_999) == []
+    assert remote(room, after=8_999) == []
     assert types(room.say("cq.remote_stats_updated", "bob", STATISTICS, after=0)) == ["connection.stats_updated"]
     assert types(remote(room, after=1)) == ["connection.stats_updated"]
     assert room.state.counts.sampled == 1
+
+
+@pytest.mark.parametrize("delays", [[-10, 10, 0, -5, 5], [0, 3000, 0, 3000, 0], [-10] * 5, [10] * 5])
+def test_statistics_that_come_once_an_interval_are_all_kept(room: Capture, delays: list[int]) -> None:
+    due, now = room.now, room.now
+    for delay in delays * 40:
+        due += 10_000 + delay if len(set(delays)) == 1 else 10_000
+        at = due + (delay if len(set(delays)) > 1 else 0)
+        assert types(remote(room, after=at - now)) == ["connection.stats_updated"]
+        now = at
+
+
+def test_of_more_frequent_statistics_one_an_interval_is_kept(room: Capture) -> None:
+    kept = [found for _ in range(100) if (found := remote(room, after=1000))]
+    assert len(kept) in (10, 11, 12)
 
 
 def test_the_bot_s_own_statistics_have_no_endpoint_and_a_measure_of_their_own(room: Capture) -> None:

@@ -23,13 +23,13 @@ def room() -> Capture:
 def test_a_message_of_2021_has_sender_text_and_no_more(room: Capture) -> None:
     found = only(room.say("conference.messageReceived", "alice", "hello", None))
     assert (found.endpoint_id, found.initial, found.server_at) == ("alice", False, None)
-    assert found.payload == events.ChatMessage(text="hello")
+    assert found.payload == events.ChatMessage(text="hello", display_name="Alice")
 
 
 def test_a_message_of_2026_has_name_identity_and_what_it_answers(room: Capture) -> None:
-    args = ["alice", "hello", None, "Alice", True, "m-1", None, "m-0"]
+    args = ["alice", "hello", None, "Boss", True, "m-1", None, "m-0"]
     assert only(room.say("conference.messageReceived", *args)).payload == events.ChatMessage(
-        text="hello", display_name="Alice", is_visitor=True, message_id="m-1", reply_to="m-0"
+        text="hello", display_name="Alice", claimed_name="Boss", is_visitor=True, message_id="m-1", reply_to="m-0"
     )
 
 
@@ -47,7 +47,7 @@ def test_a_message_with_a_stamp_that_comes_with_the_join_is_history(stamp: str, 
     capture.join("alice")
     found = only(capture.say("conference.messageReceived", "alice", "hello", stamp))
     assert (found.initial, found.server_at) == (True, at)
-    assert found.payload == events.ChatMessage(text="hello", history=True)
+    assert found.payload == events.ChatMessage(text="hello", display_name="Alice", history=True)
 
 
 def test_a_message_with_a_stamp_that_comes_later_was_only_delayed() -> None:
@@ -55,7 +55,7 @@ def test_a_message_with_a_stamp_that_comes_later_was_only_delayed() -> None:
     capture.join("alice")
     found = only(capture.say("conference.messageReceived", "alice", "hello", "2023-11-14T22:13:20Z", after=SETTLE_MS))
     assert (found.initial, found.server_at) == (False, START)
-    assert found.payload == events.ChatMessage(text="hello")
+    assert found.payload == events.ChatMessage(text="hello", display_name="Alice")
 
 
 def test_the_time_zone_of_this_machine_has_no_say_in_a_stamp(room: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,11 +74,13 @@ def test_the_time_zone_of_this_machine_has_no_say_in_a_stamp(room: Capture, monk
 @pytest.mark.parametrize("stamp", ["yesterday", "", 5, None, "9999-99-99T00:00:00Z", "0001-01-01T00:00:00+14:00", {}])
 def test_a_stamp_that_is_none_makes_no_history(stamp: Any, room: Capture) -> None:
     found = only(room.say("conference.messageReceived", "alice", "hello", stamp))
-    assert found.payload == events.ChatMessage(text="hello")
+    assert found.payload == events.ChatMessage(text="hello", display_name="Alice")
 
 
 def test_an_empty_message_is_a_message(room: Capture) -> None:
-    assert only(room.say("conference.messageReceived", "alice", "", None)).payload == events.ChatMessage(text="")
+    assert only(room.say("conference.messageReceived", "alice", "", None)).payload == events.ChatMessage(
+        text="", display_name="Alice"
+    )
 
 
 def test_a_message_without_text_is_kept_as_unknown(room: Capture) -> None:
@@ -92,7 +94,24 @@ def test_a_message_from_the_room_itself_has_no_sender(room: Capture) -> None:
 def test_a_private_message_to_the_bot_is_told_as_such(room: Capture) -> None:
     found = only(room.say("conference.privateMessageReceived", "alice", "psst", None, "m-2", "Alice"))
     assert found.endpoint_id == "alice"
-    assert found.payload == events.ChatPrivateMessage(text="psst", message_id="m-2", display_name="Alice")
+    assert found.payload == events.ChatPrivateMessage(
+        text="psst", message_id="m-2", display_name="Alice", claimed_name="Alice"
+    )
+
+
+def test_of_who_is_not_in_the_room_there_is_only_what_the_message_claims(room: Capture) -> None:
+    found = only(room.say("conference.messageReceived", "visitor", "hello", None, "Vera", True, "m-1"))
+    assert isinstance(found.payload, events.ChatMessage)
+    assert (found.payload.display_name, found.payload.claimed_name) == ("Vera", "Vera")
+    found = only(room.say("conference.messageReceived", "stranger", "hello", None))
+    assert isinstance(found.payload, events.ChatMessage)
+    assert (found.payload.display_name, found.payload.claimed_name) == (None, None)
+
+
+def test_a_message_that_is_taken_back(room: Capture) -> None:
+    room.say("conference.messageReceived", "alice", "oops", None, None, False, "m-1")
+    found = only(room.say("conference.messageRetracted", "alice", "m-1"))
+    assert (found.endpoint_id, found.payload) == ("alice", events.ChatMessageRetracted(message_id="m-1"))
 
 
 # --- between clients -----------------------------------------------------------------------------------------------

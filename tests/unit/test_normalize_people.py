@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from meeta_bot import events
+from meeta_bot.capture.normalize import Message, normalize
 from meeta_bot.events import LeftCause, ParticipantKind, Unknown
-from tests.unit.capture import BOT, JIBRI, JIGASI, TRANSCRIBER, Capture, only, participant, told, types
+from tests.unit.capture import BOT, JIBRI, JIGASI, START, TRANSCRIBER, Capture, only, participant, told, types
 
 
 @pytest.fixture
@@ -246,3 +247,103 @@ def test_a_message_of_the_wrong_shape_is_kept_as_unknown_with_its_problem(
     assert unknown.payload.arguments == args
     assert unknown.payload.problem
     assert unknown.origin == origin
+
+
+# --- connections that are lost -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "flag"),
+    [
+        ("Kicked: recipient unavailable", {}),
+        ("Kicked: service unavailable", {}),
+        ("Disconnected: closed", {}),
+        ("Disconnected: Replaced by new connection", {}),
+        ("Disconnected: Hibernating too long", {}),
+        ("Disconnected: connection-timeout", {}),
+        ("Disconnected", {"codes": [333]}),
+        ("Read timeout", {}),
+        ("Ping timed out", {}),
+        (None, {"codes": [333], "text": "Kicked: recipient unavailable"}),
+        (None, {"codes": [], "text": "Disconnected: closed"}),
+    ],
+)
+def test_who_the_server_gave_up_was_lost_between_the_last_sign_of_life_and_now(
+    reason: str | None, flag: dict[str, Any]
+) -> None:
+    capture = Capture()
+    capture.join("alice")
+    capture.say("cq.remote_stats_updated", "alice", {"connectionQuality": 90}, after=30_000)
+    heard_ms = capture.now
+    capture.say("conference.roleChanged", "alice", "moderator", after=30_000)  # the server's word, not hers
+    args = ["alice", participant("alice"), reason, {"with_our_own": False, **flag}]
+    lost = only(capture.say("conference.userLeft", *args, after=31_000))
+    assert isinstance(lost.payload, events.ParticipantLeft)
+    assert (lost.payload.cause, lost.payload.silent_ms) == (LeftCause.LOST, 61_000)
+    assert lost.payload.last_heard_at == START + heard_ms
+    assert lost.payload.reason == (reason or flag["text"])
+
+
+@pytest.mark.parametrize("reason", [None, "", "bye", "unrecoverable_error", "I was kicked: really", "closed"])
+def test_what_a_client_says_itself_is_no_lost_connection(reason: str | None) -> None:
+    capture = Capture()
+    capture.join("alice")
+    left = only(capture.leave("alice", reason))
+    assert isinstance(left.payload, events.ParticipantLeft)
+    assert (left.payload.cause, left.payload.last_heard_at, left.payload.silent_ms) == (LeftCause.LEFT, None, None)
+
+
+def test_a_kick_by_a_person_is_a_kick_whatever_the_server_says_besides() -> None:
+    capture = Capture()
+    capture.join("alice", "bob")
+    capture.say("conference.participant_kicked", participant("bob"), participant("alice"), "go")
+    left = only(capture.leave("alice", "Kicked: go"))
+    assert isinstance(left.payload, events.ParticipantLeft)
+    assert left.payload.cause is LeftCause.KICKED
+
+
+@pytest.mark.parametrize(
+    ("origin", "args"),
+    [
+        ("presence.media", ["alice", {"audiomuted": "false"}]),
+        ("conference.displayNameChanged", ["alice", "Al"]),
+        ("conference.participant_property_changed", [participant("alice"), "x", None, "1"]),
+        ("conference.messageReceived", ["alice", "hello", None]),
+        ("conference.endpoint_message_received", [participant("alice"), {"type": "x"}]),
+        ("conference.dominantSpeaker", ["alice", [], False]),
+        ("cq.remote_stats_updated", ["alice", {}]),
+    ],
+)
+def test_signs_of_life(origin: str, args: list[Any]) -> None:
+    capture = Capture()
+    capture.join("alice")
+    capture.say(origin, *args, after=50_000)
+    lost = only(capture.leave("alice", "Kicked: recipient unavailable"))
+    assert isinstance(lost.payload, events.ParticipantLeft)
+    assert lost.payload.silent_ms == 100
+
+
+def test_history_is_no_sign_of_life_and_what_comes_late_is_one_of_then() -> None:
+    capture = Capture()
+    capture.join("alice")
+    capture.say("conference.messageReceived", "alice", "before", "2023-11-14T22:13:20Z")
+    capture.now += 60_000
+    late = Message("conference.displayNameChanged", ["alice", "Al"], START + capture.now, capture.now, START + 30_000)
+    capture.state, [renamed] = normalize(capture.state, late)
+    assert renamed.server_at == START + 30_000
+    lost = only(capture.leave("alice", "Kicked: recipient unavailable", with_our_own=False))
+    assert isinstance(lost.payload, events.ParticipantLeft)
+    assert lost.payload.last_heard_at == START + 30_000
+
+
+# --- the bot's own role --------------------------------------------------------------------------------------------
+
+
+def test_the_bot_s_own_promotion_names_the_role_it_had() -> None:
+    capture = Capture()
+    capture.say("conference.joined", {"endpoint_id": BOT, "role": "participant", "roster_size": 0})
+    promoted = only(capture.say("conference.roleChanged", BOT, "moderator"))
+    assert promoted.payload == events.ParticipantRoleChanged(role="moderator", old_role="participant")
+    assert capture.say("conference.roleChanged", BOT, "moderator") == []
+    demoted = only(capture.say("conference.roleChanged", BOT, "participant"))
+    assert demoted.payload == events.ParticipantRoleChanged(role="participant", old_role="moderator")

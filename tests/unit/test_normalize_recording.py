@@ -81,10 +81,32 @@ def test_the_focus_tells_the_initiator_before_a_library_that_forgets_it_says_on(
 
 def test_the_focus_tells_who_stopped_even_if_it_is_who_started(room: Capture) -> None:
     session(room, "on", initiator="alice")
-    assert focus_says(room, "off", "alice") == []
-    stopped = only(session(room, "off"))
+    stopped = only(focus_says(room, "off", "alice"))
     assert isinstance(stopped.payload, events.RecordingStopped)
     assert stopped.payload.terminator_endpoint_id == "alice"
+    assert session(room, "off") == []
+
+
+def test_the_focus_s_word_is_the_end_though_the_recorder_is_still_on_its_way_out(room: Capture) -> None:
+    session(room, "on", initiator="alice")
+    stopped = only(focus_says(room, "off", None))
+    assert stopped.payload == events.RecordingStopped(session_id="s-1", mode="file", duration_ms=100)
+    assert (session(room, "on"), focus_says(room, "off", None), session(room, "off")) == ([], [], [])
+    assert types(session(room, "on", id="s-2")) == ["recording.started"]
+
+
+def test_a_failure_that_only_the_focus_tells(room: Capture) -> None:
+    session(room, "on")
+    said = {"session_id": "s-1", "status": "off", "mode": "file", "error": "error"}
+    failed, stopped = room.say("presence.recording", said)
+    assert failed.payload == events.RecordingFailed(session_id="s-1", mode="file", error="error")
+    assert stopped.type == "recording.stopped"
+
+
+def test_a_recording_that_only_the_focus_knows_never_to_have_begun(room: Capture) -> None:
+    session(room, "pending", mode="stream")
+    failed = only(room.say("presence.recording", {"session_id": "s-1", "status": "off", "error": "busy"}))
+    assert failed.payload == events.RecordingFailed(session_id="s-1", mode="stream", error="busy")
 
 
 def test_what_the_focus_says_of_an_unknown_session_changes_nothing(room: Capture) -> None:

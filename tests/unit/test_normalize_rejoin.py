@@ -229,7 +229,7 @@ def test_media_that_change_after_the_server_has_told_everything_are_changes(room
 def test_the_media_of_somebody_found_after_the_gap_are_found_too(room: Capture) -> None:
     back(room, "alice", "bob", "carol")
     found = room.sources("carol", a0={"muted": True})
-    assert inferred(found) == [("audio.muted", "carol"), ("video.muted", "carol")]
+    assert inferred(found) == [("audio.muted", "carol")]
 
 
 def hand(capture: Capture, value: str = "1700000000123", endpoint_id: str = "alice") -> list[Event]:
@@ -503,7 +503,7 @@ def test_a_server_that_was_begun_anew_does_not_make_another_meeting(room: Captur
         )
     ]
     assert room.say("conference.unique_id_set", "server-2") == []
-    assert room.say("conference.createdTimestamp", str(START + room.now)) == []
+    assert types(room.say("conference.createdTimestamp", str(START + room.now))) == ["meeting.identified"]
     assert room.state.meeting.meeting_id == meeting_id
     assert "meeting.started" not in types(room.events[5:])
 

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from meeta_bot.events.document import EventRow
@@ -175,8 +176,59 @@ async def test_the_fullest_capture_tells_the_meeting() -> None:
         ({"started_at": BEGAN, "state": "recording"}, "recording", None),
         ({"meeting_id": None, "end_reason": "lobby_denied"}, "ended (lobby denied)", None),
         ({"end_reason": "left_alone"}, "ended", None),
+        ({"state": "left", "left_reason": "max_duration"}, "we left (max duration), end unknown", None),
+        ({"state": "left"}, "we left, end unknown", None),
     ],
 )
 def test_a_meeting_has_a_state_and_a_duration(changes: dict[str, Any], text: str, duration_ms: int | None) -> None:
     found = meeting(**changes)
     assert (found.state_text, found.duration_ms) == (text, duration_ms)
+
+
+async def test_the_capture_that_saw_people_tells_the_meeting_however_long_another_waited() -> None:
+    class TwoWitnesses(Stored):
+        async def captures(self, _: list[str]) -> list[CaptureRow]:
+            refused, seen = capture("short", 900), capture("full", 2)
+            return [refused, msgspec.structs.replace(seen, joined_at=BEGAN, meeting_started_at=BEGAN)]
+
+    reader: Any = TwoWitnesses()
+    assert (await read_story(reader, meeting(capture_ids=["short", "full"]))).capture.capture_id == "full"
+
+
+def test_a_message_that_was_taken_back_is_marked() -> None:
+    told = told_of(
+        row("participant.joined", 0, "a", display_name="Ada"),
+        row("participant.joined", 0, "b", display_name="Bob"),
+        row("chat.message", 1, "a", text="oops", message_id="m-1", display_name="Ada"),
+        row("chat.message", 2, "a", text="fine", message_id="m-2", display_name="Ada"),
+        row("chat.message", 3, "a", text="odd", message_id="m-3", display_name="Ada"),
+        row("chat.message_retracted", 4, "a", message_id="m-1"),
+        row("chat.message_retracted", 5, "b", message_id="m-3"),
+    )
+    assert told[2:] == [
+        "Ada: “oops” (taken back)",
+        "Ada: “fine”",
+        "Ada: “odd” (taken back by Bob)",
+        "Ada took a message back",
+        "Bob took a message back",
+    ]
+
+
+def test_breakout_rooms_are_told_by_name() -> None:
+    told = told_of(
+        row("participant.joined", 0, "a", display_name="Ada"),
+        row("breakout.changed", 1, rooms=[{"breakout_id": "b-1", "name": "First"}]),
+        row("participant.moved_to_breakout", 2, "a", breakout_id="b-1"),
+        row("participant.returned", 62_000, "a", breakout_id="b-1", away_ms=60_000),
+        row("breakout.changed", 63_000, rooms=[]),
+    )
+    assert told[1:] == [
+        "breakout rooms: “First”",
+        "Ada went to the breakout room First",
+        "Ada came back to the main room after 1:00",
+        "the breakout rooms were closed",
+    ]
+
+
+def told_of(*rows: EventRow) -> list[str]:
+    return sentences(Story(meeting(), capture("c", 1), [decoded(one) for one in rows], [], []))

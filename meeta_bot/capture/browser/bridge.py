@@ -40,13 +40,14 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_NUMBER)]
 
 
 class PageMessage(msgspec.Struct, array_like=True, frozen=True):
-    """One message as the hook writes it. ``now`` is ``performance.now()``."""
+    """One message as the hook writes it. ``now`` is ``performance.now()``, ``server_ms`` when the server had it."""
 
     page_seq: Annotated[int, msgspec.Meta(ge=1, le=LARGEST_NUMBER)]
     wall_ms: _Time
     now: _Time
     origin: str
     args: list[Any]
+    server_ms: _Time | None = None
 
 
 class PageBatch(msgspec.Struct, frozen=True):

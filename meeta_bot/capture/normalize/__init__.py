@@ -11,6 +11,7 @@ from functools import cache
 import msgspec
 
 from meeta_bot.capture.normalize import (
+    breakouts,
     bridge,
     connection,
     gaps,
@@ -37,6 +38,7 @@ _RULES: dict[str, rejoin.Rule] = {
     **bridge.RULES,
     **meeting.RULES,
     **people.RULES,
+    **breakouts.RULES,
     **media.RULES,
     **recording.RULES,
     **transcription.RULES,
@@ -85,22 +87,44 @@ def normalize(state: State, message: Message) -> tuple[State, list[Event]]:
 
     :returns: a state whose counters include this message, and no, one or several events.
     """
+    counts = state.counts
     if state.ended:
-        return _counted(state, state.counts, message, refused=1), []
+        return _counted(state, counts, message, refused=1), []
+    state, before = _before(state, message)
+    alive = people.heard(state, message)
     try:
         # Hardly any message comes while something is out of view or is being compared.
         if state.blind is None and state.comparison is None:
-            outcome = _apply(state, message)
+            outcome = _apply(alive, message)
         else:
-            outcome = rejoin.across_a_gap(state, message, _apply)
+            outcome = rejoin.across_a_gap(alive, message, _apply)
     except (Malformed, msgspec.ValidationError) as error:
         unknown = event(message, Unknown(arguments=message.args, problem=str(error)))
-        return _counted(state, state.counts, message, events=1, unknown=1), [unknown]
-    if outcome is None:
-        return _counted(state, state.counts, message, sampled=1), []
-    after, found = outcome
+        after = _counted(state, counts, message, events=1 + len(before), unknown=1)
+        return after, _stamped([*before, unknown], message)
+    if outcome is None and not before:
+        return _counted(alive, counts, message, sampled=1), []
+    after, found = outcome or (alive, [])
+    found = _stamped([*before, *found], message)
     unknown_events = len([1 for item in found if type(item.payload) is Unknown])
-    return _counted(after, state.counts, message, events=len(found), unknown=unknown_events), found
+    return _counted(after, counts, message, events=len(found), unknown=unknown_events), found
+
+
+def _before(state: State, message: Message) -> tuple[State, list[Event]]:
+    """Note what `message` shows by coming at all: that time has passed for those who are on the way."""
+    if not state.elsewhere:
+        return state, []
+    counts = state.counts
+    state, found = breakouts.gone(state, message)
+    # A rule that tells of the books has those before it in them.
+    return updated(state, counts=updated(counts, events=counts.events + len(found))), found
+
+
+def _stamped(found: list[Event], message: Message) -> list[Event]:
+    """Give events of what came late the time at which the server had it."""
+    if message.server_ms is None:
+        return found
+    return [item if item.server_at is not None else updated(item, server_at=message.server_ms) for item in found]
 
 
 def _apply(state: State, message: Message) -> tuple[State, list[Event]] | None:

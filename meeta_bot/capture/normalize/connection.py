@@ -11,6 +11,7 @@ from meeta_bot.capture.normalize import gaps, rejoin
 from meeta_bot.capture.normalize.arguments import Number, Whole, argument, endpoint_of, event, optional_text, text
 from meeta_bot.capture.normalize.meeting import end_meeting, identified_by
 from meeta_bot.capture.normalize.state import (
+    STATISTICS_TOLERANCE,
     Message,
     State,
     elapsed_ms,
@@ -49,11 +50,15 @@ def joined(state: State, message: Message) -> tuple[State, list[Event]]:
     payload = events.ConferenceJoined(room=state.room, role=own.role, roster_size=roster_size)
     is_first = state.joined_ms is None
     meeting = state.meeting
-    if not state.people and meeting.empty_since_ms is None:
+    if not state.people_in_meeting and meeting.empty_since_ms is None:
         meeting = updated(meeting, empty_since_at=message.wall_ms, empty_since_ms=message.monotonic_ms)
     state = updated(
         state,
+        elsewhere={
+            endpoint_id: updated(one, waits_ms=message.monotonic_ms) for endpoint_id, one in state.elsewhere.items()
+        },
         own_endpoint_id=own.endpoint_id,
+        own_role=own.role,
         in_conference=True,
         failure=None,
         joined_ms=message.monotonic_ms,
@@ -225,22 +230,33 @@ def remote_statistics(state: State, message: Message) -> tuple[State, list[Event
     participant = state.participants.get(endpoint_id)
     if participant is None:
         return state, []
-    if not state.telemetry or _too_soon(state, message, participant.statistics_ms):
+    slot_ms = _slot(state, message, participant.statistics_ms) if state.telemetry else None
+    if slot_ms is None:
         return None
-    after = with_participant(state, updated(participant, statistics_ms=message.monotonic_ms))
+    after = with_participant(state, updated(participant, statistics_ms=slot_ms))
     return after, [event(message, _statistics(given), endpoint_id)]
 
 
 def own_statistics(state: State, message: Message) -> tuple[State, list[Event]] | None:
     """Note the bot's statistics: LOCAL_STATS_UPDATED(statistics). None: sampled away."""
     given = msgspec.convert(argument(message, 0), _Statistics)
-    if not state.telemetry or _too_soon(state, message, state.own_statistics_ms):
+    slot_ms = _slot(state, message, state.own_statistics_ms) if state.telemetry else None
+    if slot_ms is None:
         return None
-    return updated(state, own_statistics_ms=message.monotonic_ms), [event(message, _statistics(given))]
+    return updated(state, own_statistics_ms=slot_ms), [event(message, _statistics(given))]
 
 
-def _too_soon(state: State, message: Message, last_ms: int | None) -> bool:
-    return last_ms is not None and message.monotonic_ms - last_ms < state.statistics_interval_ms
+def _slot(state: State, message: Message, last_ms: int | None) -> int | None:
+    """Return when the slot began in which statistics come, None when that of the last ones is not over.
+
+    Slots follow each other without a break, so that what comes late costs the next one nothing; they begin anew with
+    what comes early, so that a clock that is ahead loses nothing.
+    """
+    interval_ms = state.statistics_interval_ms
+    if last_ms is None or interval_ms <= 0:
+        return message.monotonic_ms
+    slots = int(message.monotonic_ms - last_ms + interval_ms * STATISTICS_TOLERANCE) // interval_ms
+    return min(last_ms + slots * interval_ms, message.monotonic_ms) if slots > 0 else None
 
 
 def _statistics(given: _Statistics) -> events.ConnectionStatsUpdated:

@@ -52,6 +52,8 @@ def room_seen(state: State, message: Message, until: str) -> tuple[State, list[E
     blind, bridge = state.blind, state.bridge_blind
     if blind is None:
         return state, []
+    if blind.cause is GapCause.NOT_ADMITTED and state.joined_ms is None:
+        state = updated(state, waited=blind)
     found = []
     if bridge is not None and bridge.from_ms < blind.from_ms:
         end = Message(message.origin, message.args, blind.from_at, blind.from_ms)
@@ -86,20 +88,25 @@ def closed(state: State, message: Message, until: str) -> tuple[State, list[Even
 
 
 def late_join(state: State, message: Message) -> list[Event]:
-    """Return the gap from the room's creation to the bot's coming, once both are known and somebody was there."""
+    """Return the gap from the room's creation to the bot's coming, once both are known and somebody was there.
+
+    When the bot had to wait at the door, it came then: the rest has a gap of its own.
+    """
     created_at, joined_ms = state.meeting.created_at, state.joined_ms
     is_first_stay = not state.former_ids and state.comparison is None
     if created_at is None or joined_ms is None or not is_first_stay or not state.meeting.people_were_here:
         return []
-    joined_at = message.wall_ms - (message.monotonic_ms - joined_ms)
-    if created_at >= joined_at:
+    came_ms = joined_ms if state.waited is None else min(joined_ms, state.waited.from_ms)
+    came_at = message.wall_ms - (message.monotonic_ms - came_ms)
+    if created_at >= came_at:
         return []
+    until = "in the room" if state.waited is None else "at its door"
     payload = _bounded(
         GapCause.LATE_JOIN,
         Lost.EVERYTHING,
-        began=(created_at, joined_ms - (joined_at - created_at)),
-        ended=(joined_at, joined_ms),
-        evidence="from the room's creation, by the server's clock; until the bot was in the room",
+        began=(created_at, came_ms - (came_at - created_at)),
+        ended=(came_at, came_ms),
+        evidence=f"from the room's creation, by the server's clock; until the bot was {until}",
     )
     return [event(message, payload)]
 

@@ -66,12 +66,23 @@ def media_presence(state: State, message: Message) -> tuple[State, list[Event]]:
     seen = _read_presence(endpoint_id, elements)
     after = updated(
         before,
-        audio_open=before.audio_open if seen.audio_open is None else seen.audio_open,
-        video_open=before.video_open if seen.video_open is None else seen.video_open,
+        audio_open=_now(before.audio_open, seen.audio_open, seen.evidence),
+        video_open=_now(before.video_open, seen.video_open, seen.evidence),
+        media_told=True,
         sharing=seen.sharing,
         sharing_since_ms=_sharing_since(before, seen, message),
     )
     return with_participant(state, after), _changes(before, after, seen, message)
+
+
+def _now(before: bool | None, seen: bool | None, evidence: Evidence) -> bool | None:
+    """Return whether a device is on now. A source that is not announced any more is off; one that never was, unknown.
+
+    A list of sources is all of them; older clients leave out what they have nothing to say about.
+    """
+    if seen is None and before is not None:
+        return False if evidence is Evidence.SOURCE_INFO else before
+    return seen
 
 
 def _sharing_since(before: Participant, seen: _MediaState, message: Message) -> int | None:
@@ -81,7 +92,8 @@ def _sharing_since(before: Participant, seen: _MediaState, message: Message) -> 
 
 
 def _read_presence(endpoint_id: str, elements: dict[str, Any]) -> _MediaState:
-    if elements.get("SourceInfo"):
+    is_legacy = "audiomuted" in elements or "videomuted" in elements
+    if elements.get("SourceInfo") and not (is_legacy and elements["SourceInfo"] == "{}"):
         return _read_source_info(endpoint_id, elements["SourceInfo"])
     audio_muted = elements.get("audiomuted")
     video_muted = elements.get("videomuted")
@@ -100,7 +112,7 @@ def _read_source_info(endpoint_id: str, source_info: Any) -> _MediaState:
         sources = _source_infos.decode(source_info)
     except (msgspec.DecodeError, TypeError) as error:
         raise Malformed(f"SourceInfo: {error}") from None
-    audio_open = video_open = False
+    audio_open = video_open = None
     audio_source = video_source = sharing = None
     for name, source in sorted(sources.items()):
         # A participant speaks for its own sources only; names with a dot are translations made by the server.
@@ -126,16 +138,26 @@ def _changes(before: Participant, after: Participant, seen: _MediaState, message
 
     if after.audio_open is not None and after.audio_open != before.audio_open:
         kind = events.AudioUnmuted if after.audio_open else events.AudioMuted
-        add(kind(source_name=seen.audio_source, evidence=seen.evidence), before.audio_open is None)
+        initial = _was_so(before, before.audio_open, after.audio_open)
+        add(kind(source_name=seen.audio_source, evidence=seen.evidence), initial)
     if after.sharing is None and before.sharing is not None:
         changes.append(share_stopped(before, message, events.MediaCause.PRESENCE, seen.evidence, origin))
     if after.video_open is not None and after.video_open != before.video_open:
         video = events.VideoUnmuted if after.video_open else events.VideoMuted
-        add(video(source_name=seen.video_source, evidence=seen.evidence), before.video_open is None)
+        initial = _was_so(before, before.video_open, after.video_open)
+        add(video(source_name=seen.video_source, evidence=seen.evidence), initial)
     if after.sharing is not None and before.sharing is None:
         started = events.ScreenShareStarted(source_name=after.sharing or None, evidence=seen.evidence)
-        add(started, before.video_open is None)
+        add(started, not before.media_told)
     return changes
+
+
+def _was_so(before: Participant, known: bool | None, is_open: bool) -> bool:
+    """Tell whether a device is told of for the first time as it was all along.
+
+    One that is open now, and was not announced before, was opened; one that is announced as muted was never open.
+    """
+    return known is None and not before.has_returned and not (is_open and before.media_told)
 
 
 def share_stopped(

@@ -57,13 +57,18 @@ def unique_id_set(state: State, message: Message) -> tuple[State, list[Event]]:
     state, found = identified_by(state, message, MeetingBasis.SERVER_ID, server_id)
     if found or before.meeting_id is None:
         return state, found
-    same = events.MeetingIdentified(
-        meeting_id=before.meeting_id,
-        basis=MeetingBasis.SERVER_ID,
-        server_meeting_id=server_id,
-        created_at=before.created_at,
+    return state, [_identified_still(state, message, before.meeting_id, MeetingBasis.SERVER_ID)]
+
+
+def _identified_still(state: State, message: Message, identity: str, basis: MeetingBasis) -> Event:
+    """Make the event that says more of a meeting whose id stays."""
+    more = events.MeetingIdentified(
+        meeting_id=identity,
+        basis=basis,
+        server_meeting_id=state.meeting.server_meeting_id,
+        created_at=state.meeting.created_at,
     )
-    return state, [event(message, same)]
+    return event(message, more)
 
 
 def created_timestamp(state: State, message: Message) -> tuple[State, list[Event]]:
@@ -77,6 +82,8 @@ def created_timestamp(state: State, message: Message) -> tuple[State, list[Event
     state = updated(state, meeting=updated(state.meeting, created_at=created_at))
     state, found = identified_by(state, message, MeetingBasis.CREATED_TIMESTAMP, str(created_at))
     meeting = state.meeting
+    if not found and meeting.meeting_id is not None and meeting.basis is not None:
+        found = [_identified_still(state, message, meeting.meeting_id, meeting.basis)]
     if meeting.people_were_here and meeting.started_at is not None and created_at < meeting.started_at:
         earlier_ms = meeting.started_at - created_at
         started_ms = None if meeting.started_ms is None else meeting.started_ms - earlier_ms
@@ -105,7 +112,7 @@ def person_came(state: State, message: Message, *, initial: bool) -> tuple[State
 
 def person_went(state: State, message: Message) -> State:
     """Note that a human or a phone left; remember since when the room is empty."""
-    if state.people:
+    if state.people_in_meeting:
         return state
     meeting = updated(state.meeting, empty_since_at=message.wall_ms, empty_since_ms=message.monotonic_ms)
     return updated(state, meeting=meeting)

@@ -38,6 +38,7 @@ def chat_message(state: State, message: Message) -> tuple[State, list[Event]]:
     """MESSAGE_RECEIVED(id, text, stamp, name, isVisitor, messageId, source, replyToId); the first three in 2021."""
     sender, words = optional_text(argument(message, 0)), text(message, 1)
     stamp = iso_milliseconds(argument(message, 2))
+    claimed = optional_text(argument(message, 3)) or None
     message_id = optional_text(argument(message, 5))
     state, known = _remembered(state, message_id or f"{sender} {words}")
     if known and stamp is not None and (message_id or _was_in_view(state, stamp)):
@@ -47,7 +48,8 @@ def chat_message(state: State, message: Message) -> tuple[State, list[Event]]:
     payload = events.ChatMessage(
         text=words,
         message_id=message_id,
-        display_name=optional_text(argument(message, 3)),
+        display_name=_name(state, sender, claimed),
+        claimed_name=claimed,
         history=history,
         is_visitor=argument(message, 4) is True,
         reply_to=optional_text(argument(message, 7)),
@@ -71,12 +73,27 @@ def _remembered(state: State, identity: str) -> tuple[State, bool]:
 
 def private_message(state: State, message: Message) -> tuple[State, list[Event]]:
     """PRIVATE_MESSAGE_RECEIVED(id, text, stamp, messageId, name)."""
+    sender, claimed = optional_text(argument(message, 0)), optional_text(argument(message, 4)) or None
     payload = events.ChatPrivateMessage(
         text=text(message, 1),
         message_id=optional_text(argument(message, 3)),
-        display_name=optional_text(argument(message, 4)),
+        display_name=_name(state, sender, claimed),
+        claimed_name=claimed,
     )
-    return state, [event(message, payload, optional_text(argument(message, 0)))]
+    return state, [event(message, payload, sender)]
+
+
+def _name(state: State, sender: str | None, claimed: str | None) -> str | None:
+    """Return the name that the writer has in the room: anybody can claim another one in a message."""
+    away = state.elsewhere.get(sender or "")
+    writer = state.participants.get(sender or "") if away is None else away.participant
+    return writer.name or claimed if writer is not None else claimed
+
+
+def message_retracted(state: State, message: Message) -> tuple[State, list[Event]]:
+    """MESSAGE_RETRACTED(id, messageId), since 2025; before, retractions come as messages."""
+    payload = events.ChatMessageRetracted(message_id=text(message, 1))
+    return state, [event(message, payload, text(message, 0))]
 
 
 def endpoint_message(state: State, message: Message) -> tuple[State, list[Event]]:
@@ -121,6 +138,7 @@ def _reaction(message: Message, sender_id: str | None, fields: dict[str, Any]) -
 RULES = {
     "conference.messageReceived": chat_message,
     "conference.privateMessageReceived": private_message,
+    "conference.messageRetracted": message_retracted,
     "conference.endpoint_message_received": endpoint_message,
     "conference.non_participant_message_received": non_participant_message,
 }

@@ -19,7 +19,11 @@ from meeta_bot.capture.normalize.arguments import (
 from meeta_bot.capture.normalize.media import share_stopped
 from meeta_bot.capture.normalize.meeting import person_came, person_went
 from meeta_bot.capture.normalize.state import (
+    BRIDGE_SETTLE_MS,
     PROPERTIES_LIMIT,
+    SWITCH_LIMIT_MS,
+    UNSAID_SWITCH_LIMIT_MS,
+    Elsewhere,
     Message,
     Participant,
     State,
@@ -38,6 +42,50 @@ _Rule = Callable[[State, Message], tuple[State, list[Event]]]
 _NEVER_KEPT = re.compile(r"e2ee\.idKey|olm|key$", re.IGNORECASE)
 _LOWERED = (None, "", "0", "false", 0, False)
 
+_SWITCHES = "switch_room"  # what clients say since 2022 when they go to another room of the meeting
+# What Prosody says of somebody whose connection it gave up, and no client says of itself. "Kicked" is its word for one
+# that can't be reached; a kick by a person has status 307 and is told before (XEP-0045).
+_LOST = re.compile(
+    r"(kicked|disconnected): |.*\b(time[d ]*out|hibernating|connection (closed|lost|reset))\b", re.IGNORECASE
+)
+_TECHNICAL = 333  # the status code of an occupant removed because of an error (XEP-0045)
+
+# Messages that a participant itself caused, and where they say who it is: signs of life.
+_SIGNS_OF_LIFE = {
+    "presence.media": 0,
+    "conference.displayNameChanged": 0,
+    "conference.participant_property_changed": 0,
+    "conference.messageReceived": 0,
+    "conference.privateMessageReceived": 0,
+    "conference.endpoint_message_received": 0,
+    "conference.dominantSpeaker": 0,
+    "cq.remote_stats_updated": 0,
+}
+
+
+def heard(state: State, message: Message) -> State:
+    """Remember when anything came from a participant. What the server or the bridge repeats is no sign of life."""
+    index = _SIGNS_OF_LIFE.get(message.origin)
+    if index is None:
+        return state
+    endpoint_id = endpoint_of(argument(message, index))
+    participant = state.participants.get(endpoint_id or "")
+    if participant is None or _is_repeated(state, message):
+        return state
+    late_ms = 0 if message.server_ms is None else max(0, message.wall_ms - message.server_ms)
+    heard_ms = max(message.monotonic_ms - late_ms, participant.joined_ms)
+    return with_participant(state, updated(participant, heard_ms=heard_ms))
+
+
+def _is_repeated(state: State, message: Message) -> bool:
+    if message.origin == "conference.messageReceived":
+        return argument(message, 2) is not None  # with a stamp: history
+    if message.origin == "conference.dominantSpeaker":
+        opened_ms = state.bridge_opened_ms
+        is_settling = opened_ms is not None and message.monotonic_ms - opened_ms < BRIDGE_SETTLE_MS
+        return is_settling or argument(message, 0) == state.dominant_speaker
+    return False
+
 
 def user_joined(state: State, message: Message) -> tuple[State, list[Event]]:
     """USER_JOINED(id, JitsiParticipant, isHidden); for those already there it comes before CONFERENCE_JOINED."""
@@ -45,6 +93,8 @@ def user_joined(state: State, message: Message) -> tuple[State, list[Event]]:
     who = participant_argument(message, 1)
     known = state.participants.get(endpoint_id)
     gone: list[Event] = []
+    if endpoint_id in state.elsewhere:
+        return _returned(state, message, endpoint_id, who)
     if known is not None and state.comparison is not None and endpoint_id in state.comparison.people:
         return _seen_again(state, message, known, who)
     if known is not None:  # the library replaced the participant without telling of the departure
@@ -84,22 +134,83 @@ def _seen_again(
     return with_participant(state, after), [event(message, change, known.endpoint_id) for change in changes]
 
 
+def _returned(state: State, message: Message, endpoint_id: str, who: ParticipantArgument) -> tuple[State, list[Event]]:
+    """Go on with the visit of a participant who was in a breakout room, or on the way to one."""
+    back = state.elsewhere[endpoint_id]
+    elsewhere = {key: one for key, one in state.elsewhere.items() if key != endpoint_id}
+    payload = events.ParticipantReturned(breakout_id=back.breakout_id, away_ms=elapsed_ms(message, back.went_ms))
+    participant = updated(back.participant, media_told=True, has_returned=True)
+    state = with_participant(updated(state, elsewhere=elsewhere), participant)
+    state, changes = _seen_again(state, message, participant, who)
+    return state, [event(message, payload, endpoint_id), *changes]
+
+
 def user_left(state: State, message: Message) -> tuple[State, list[Event]]:
-    """USER_LEFT(id, JitsiParticipant, reason); the hook adds whether it only came with the bot's own departure."""
+    """USER_LEFT(id, JitsiParticipant, reason).
+
+    The hook adds whether it only came with the bot's own departure, and what the presence says of the reason, which
+    libraries of 2021 leave out, and all of them its status codes.
+    """
     endpoint_id = text(message, 0)
     participant = state.participants.get(endpoint_id)
-    flag = message.args[-1]
-    ours = isinstance(flag, dict) and flag.get("with_our_own") is True
+    flag = message.args[-1] if isinstance(message.args[-1], dict) else {}
+    ours = flag.get("with_our_own") is True
     if participant is None or ours or state.leaving or (state.blind is not None and not state.in_conference):
         return state, []  # they stay; it is the bot who no longer sees them
-    reason = argument(message, 2)
-    cause = events.LeftCause.LEFT
-    if participant.kicked:
-        cause = events.LeftCause.REPLACED if participant.replaced else events.LeftCause.KICKED
-    payload = events.ParticipantLeft(
-        cause=cause, reason=optional_text(reason), duration_ms=elapsed_ms(message, participant.joined_ms)
-    )
+    reason = optional_text(argument(message, 2)) or optional_text(flag.get("text"))
+    cause = _cause(participant, reason, flag.get("codes"))
+    if cause is events.LeftCause.LEFT and (reason == _SWITCHES or (state.breakouts and not reason)):
+        limit_ms = SWITCH_LIMIT_MS if reason == _SWITCHES else UNSAID_SWITCH_LIMIT_MS
+        return switches(state, message, participant, limit_ms, reason=reason)
+    payload = events.ParticipantLeft(cause=cause, reason=reason, duration_ms=elapsed_ms(message, participant.joined_ms))
+    if cause is events.LeftCause.LOST:
+        heard_ms = participant.joined_ms if participant.heard_ms is None else participant.heard_ms
+        payload.silent_ms = max(0, message.monotonic_ms - heard_ms)
+        payload.last_heard_at = message.wall_ms - payload.silent_ms
     return departure(state, message, participant, payload)
+
+
+def _cause(participant: Participant, reason: str | None, codes: object) -> events.LeftCause:
+    if participant.kicked:
+        return events.LeftCause.REPLACED if participant.replaced else events.LeftCause.KICKED
+    is_technical = isinstance(codes, list) and _TECHNICAL in codes
+    return events.LeftCause.LOST if is_technical or _LOST.match(reason or "") else events.LeftCause.LEFT
+
+
+def switches(
+    state: State,
+    message: Message,
+    participant: Participant,
+    limit_ms: int,
+    *,
+    cause: events.LeftCause = events.LeftCause.LEFT,
+    reason: str | None = None,
+    found_by: Message | None = None,
+) -> tuple[State, list[Event]]:
+    """Take somebody out of the main room who may be on the way to a breakout room. What its media do there is unseen.
+
+    If the server does not say within `limit_ms` that it arrived, it was a departure, with `cause` and `reason`. Of what
+    was found after a gap, `message` is of the gap's beginning, and the limit counts from the message it was found by.
+    """
+    found: list[Event] = []
+    if participant.sharing is not None:
+        found.append(share_stopped(participant, message, events.MediaCause.LEFT))
+    unseen = updated(
+        participant, audio_open=None, video_open=None, sharing=None, sharing_since_ms=None, hand_raised_ms=None
+    )
+    away = Elsewhere(
+        participant=updated(unseen, statistics_ms=None),
+        went_ms=message.monotonic_ms,
+        missing_at=message.wall_ms,
+        missing_ms=message.monotonic_ms,
+        waits_ms=(found_by or message).monotonic_ms,
+        limit_ms=limit_ms,
+        cause=cause,
+        reason=reason,
+        inferred=found_by is not None,
+    )
+    state = without_participant(state, participant.endpoint_id)
+    return updated(state, elsewhere={**state.elsewhere, participant.endpoint_id: away}), found
 
 
 def departure(
@@ -146,11 +257,14 @@ def role_changed(state: State, message: Message) -> tuple[State, list[Event]]:
     """USER_ROLE_CHANGED(id, role), the bot's own role included."""
     endpoint_id, role = text(message, 0), text(message, 1)
     participant = state.participants.get(endpoint_id)
-    old = participant.role if participant else None
+    is_own = endpoint_id == state.own_endpoint_id and state.in_conference
+    old = participant.role if participant else state.own_role if is_own else None
+    if old == role:
+        return state, []
     if participant is not None:
-        if role == old:
-            return state, []
         state = with_participant(state, updated(participant, role=role))
+    elif is_own:
+        state = updated(state, own_role=role)
     payload = events.ParticipantRoleChanged(role=role, old_role=old)
     return state, [event(message, payload, endpoint_id, initial=not state.in_conference)]
 

@@ -6,7 +6,14 @@ import msgspec
 
 from meeta_bot import events
 from meeta_bot.capture.normalize.arguments import RecorderSessionArgument, argument, event
-from meeta_bot.capture.normalize.state import Message, Recording, State, elapsed_ms, updated
+from meeta_bot.capture.normalize.state import (
+    ENDED_RECORDINGS_LIMIT,
+    Message,
+    Recording,
+    State,
+    elapsed_ms,
+    updated,
+)
 from meeta_bot.events import Event
 
 
@@ -14,11 +21,22 @@ class _FocusPresence(msgspec.Struct):
     session_id: str
     status: str | None = None
     initiator: str | None = None
+    mode: str | None = None
+    error: str | None = None
 
 
 def recorder_state_changed(state: State, message: Message) -> tuple[State, list[Event]]:
     """RECORDER_STATE_CHANGED(JibriSession); comes with each presence of the focus and of the recorder itself."""
     session = msgspec.convert(argument(message, 0), RecorderSessionArgument)
+    key = session.id or ""
+    if key in state.ended_recordings:
+        return state, []  # its recorder is still on its way out
+    state, found = _moved_on(state, session, message)
+    initial = not state.in_conference
+    return state, [updated(item, initial=initial) for item in found]
+
+
+def _moved_on(state: State, session: RecorderSessionArgument, message: Message) -> tuple[State, list[Event]]:
     key = session.id or ""
     before = state.recordings.get(key) or Recording(status="none", mode=session.mode or "file")
     after = _advanced(before, session, message)
@@ -26,21 +44,33 @@ def recorder_state_changed(state: State, message: Message) -> tuple[State, list[
     recordings = {**state.recordings, key: after}
     if after.status == "off":
         del recordings[key]
-    initial = not state.in_conference
-    return updated(state, recordings=recordings), [updated(item, initial=initial) for item in found]
+    return updated(state, recordings=recordings), found
 
 
 def focus_presence(state: State, message: Message) -> tuple[State, list[Event]]:
-    """Take from the focus who started a session or, once it is off, stopped it; RECORDER_STATE_CHANGED came before."""
+    """Take from the focus who started a session, and that it is off or failed; RECORDER_STATE_CHANGED came before.
+
+    The library calls a session off when its recorder has left as well, and never when that does not name its session.
+    """
     said = msgspec.convert(argument(message, 0), _FocusPresence)
     known = state.recordings.get(said.session_id)
-    if known is None or said.initiator is None:
+    if known is None:
         return state, []
     if said.status == "off":
-        known = updated(known, terminator=said.initiator)
-    elif known.initiator is None:
+        return _called_off(state, said, message)
+    if said.initiator is None:
+        return state, []
+    if known.initiator is None:
         known = updated(known, initiator=said.initiator, last_initiator=said.initiator)
     return updated(state, recordings={**state.recordings, said.session_id: known}), []
+
+
+def _called_off(state: State, said: _FocusPresence, message: Message) -> tuple[State, list[Event]]:
+    over = [*state.ended_recordings, said.session_id][-ENDED_RECORDINGS_LIMIT:]
+    session = RecorderSessionArgument(
+        id=said.session_id, status="off", mode=said.mode, error=said.error, terminator=said.initiator
+    )
+    return _moved_on(updated(state, ended_recordings=over), session, message)
 
 
 def _advanced(before: Recording, session: RecorderSessionArgument, message: Message) -> Recording:

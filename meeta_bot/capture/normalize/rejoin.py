@@ -15,10 +15,11 @@ from meeta_bot import events
 from meeta_bot.capture.normalize import bridge, gaps
 from meeta_bot.capture.normalize.arguments import argument, endpoint_of, event
 from meeta_bot.capture.normalize.meeting import person_went
-from meeta_bot.capture.normalize.people import departure
+from meeta_bot.capture.normalize.people import departure, switches
 from meeta_bot.capture.normalize.reports import LossReport, report_of
 from meeta_bot.capture.normalize.state import (
     FORMER_IDS_LIMIT,
+    UNSAID_SWITCH_LIMIT_MS,
     Comparison,
     Message,
     Participant,
@@ -72,6 +73,7 @@ _OF_PEOPLE = frozenset(
         events.ParticipantJoined,
         events.ParticipantPropertyChanged,
         events.ParticipantRenamed,
+        events.ParticipantReturned,
         events.ParticipantRoleChanged,
     }
 )
@@ -196,7 +198,7 @@ def _before_it(state: State, message: Message, rule: Rule) -> tuple[State, list[
 
 def _departures(state: State, comparison: Comparison, message: Message) -> tuple[State, list[Event]]:
     """Note the departures of all who are not there any more: in the gap, at its beginning for all that is known."""
-    people_before, found = state.people, list[Event]()
+    people_before, found = state.people_in_meeting, list[Event]()
     from_at = message.wall_ms if comparison.from_at is None else comparison.from_at
     from_ms = message.monotonic_ms if comparison.from_ms is None else comparison.from_ms
     for endpoint_id in comparison.people:
@@ -205,12 +207,17 @@ def _departures(state: State, comparison: Comparison, message: Message) -> tuple
             continue
         left_ms = max(from_ms, participant.joined_ms)
         then = Message("conference.userLeft", message.args, from_at + left_ms - from_ms, left_ms)
+        if state.breakouts:  # the server is about to say who is in them
+            unseen = events.LeftCause.UNSEEN
+            state, gone = switches(state, then, participant, UNSAID_SWITCH_LIMIT_MS, cause=unseen, found_by=message)
+            found += gone
+            continue
         payload = events.ParticipantLeft(
             cause=events.LeftCause.UNSEEN, duration_ms=max(0, left_ms - participant.joined_ms)
         )
         state, gone = departure(state, then, participant, payload)
         found += gone
-    if people_before and not state.people:
+    if people_before and not state.people_in_meeting:
         state = person_went(state, message)  # known to be empty since now: the bot waits its grace from here
     return updated(state, comparison=updated(comparison, people=[])), _inferred(found)
 

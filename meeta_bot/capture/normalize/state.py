@@ -10,14 +10,23 @@ from typing import Any
 
 import msgspec
 
-from meeta_bot.events import GapCause, Lost, MeetingBasis, ParticipantKind, TranscriptionMode
+from meeta_bot.events import GapCause, LeftCause, Lost, MeetingBasis, ParticipantKind, TranscriptionMode
 
 # What the server tells of a room within this time after the join was so before; it answers in well under a second.
 SETTLE_MS = 2000
 # The same for the dominant speaker after the bridge channel opened: the bridge sends it with the channel's first words.
 BRIDGE_SETTLE_MS = 300
+# Clients send statistics in every interval, and the network delivers them sooner or later: by so much of an interval.
+STATISTICS_TOLERANCE = 0.1
 # Own endpoint ids that are remembered: the server forgets a lost stay after minutes, in which few others begin.
 FORMER_IDS_LIMIT = 20
+# How long somebody who said so may be on the way between rooms of the meeting: joins are rationed to 3 a second a room.
+SWITCH_LIMIT_MS = 60_000
+# The same for somebody who just left while there are breakout rooms: clients of 2021 don't say that they switch. The
+# server tells who is where 0.3 s after each change.
+UNSAID_SWITCH_LIMIT_MS = 5000
+# Recording sessions that are known to be over when their recorder, on its way out, is still heard of.
+ENDED_RECORDINGS_LIMIT = 20
 # Chat messages that are known again when the server repeats them; servers repeat 20 by default.
 CHAT_IDS_LIMIT = 100
 # Properties of a participant that are compared after a gap; clients send fewer than ten.
@@ -27,13 +36,15 @@ PROPERTIES_LIMIT = 16
 class Message(msgspec.Struct, frozen=True):
     """A statement of the library, of a presence element, of the hook or of the recorder.
 
-    ``args`` holds plain JSON values as the hook made them; ``monotonic_ms`` counts from the capture's start.
+    ``args`` holds plain JSON values as the hook made them; ``monotonic_ms`` counts from the capture's start;
+    ``server_ms`` is when the server had it, of what came late (XEP-0203).
     """
 
     origin: str
     args: list[Any]
     wall_ms: int
     monotonic_ms: int
+    server_ms: int | None = None
 
 
 class Participant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,20 +55,42 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     role: str | None = None
     kind: ParticipantKind = ParticipantKind.HUMAN
     joined_ms: int = 0
+    heard_ms: int | None = None  # when anything last came from them; null: not since they joined
     audio_open: bool | None = None
     video_open: bool | None = None
     sharing: str | None = None  # the shared source's name, "" when it has none
     sharing_since_ms: int | None = None
+    media_told: bool = False  # some presence told of microphone and camera, if only that nothing is announced
+    has_returned: bool = False  # from a breakout room: what is told now came about there
     hand_raised_ms: int | None = None
     kicked: bool = False
     replaced: bool = False
-    statistics_ms: int | None = None
+    statistics_ms: int | None = None  # the slot of the latest statistics that were kept
     properties: dict[str, int] = {}  # name → fingerprint of the value, to compare after a gap
 
     @property
     def counts(self) -> bool:
         """True for a participant that makes a meeting."""
         return self.kind in (ParticipantKind.HUMAN, ParticipantKind.PHONE)
+
+
+class Elsewhere(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A participant of the meeting who is not in the main room: in a breakout room, or between two rooms.
+
+    ``breakout_id`` is null until the server said where; ``missing_…`` is since when it says nowhere. If that lasts for
+    ``limit_ms`` from ``waits_ms`` on, it was a departure, with ``cause`` and ``reason``.
+    """
+
+    participant: Participant
+    went_ms: int | None
+    breakout_id: str | None = None
+    missing_at: int | None = None
+    missing_ms: int | None = None
+    waits_ms: int = 0
+    limit_ms: int = SWITCH_LIMIT_MS
+    cause: LeftCause = LeftCause.LEFT
+    reason: str | None = None
+    inferred: bool = False
 
 
 class Meeting(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,14 +191,18 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     statistics_interval_ms: int = 10_000
     schedule_key: str | None = None
     own_endpoint_id: str | None = None
+    own_role: str | None = None
     in_conference: bool = False
     joined_ms: int | None = None
     leaving: bool = False
     ended: bool = False
     last_ms: int = 0  # when the last message was seen
     participants: dict[str, Participant] = {}
+    breakouts: dict[str, str | None] = {}  # id → name of each breakout room
+    elsewhere: dict[str, Elsewhere] = {}
     meeting: Meeting = Meeting()
     recordings: dict[str, Recording] = {}
+    ended_recordings: list[str] = []  # the latest sessions that the focus called off
     transcribing: list[TranscriptionMode] = []
     dominant_speaker: str | None = None
     silence: bool = False
@@ -185,6 +222,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     comparison: Comparison | None = None  # the room was lost and is not compared yet
     failure: str | None = None  # the last failure on the way in, which is told once however often it comes
     former_ids: list[str] = []  # the bot's own in stays before this one; it lingers there until the server times it out
+    waited: Blind | None = None  # before the first stay: since when the bot stood at the door and was not let in
     signalling_lost_ms: int | None = None
     stood_still: Standstill | None = None
     heartbeat_ms: int | None = None  # when the recorder last said that it lives
@@ -195,6 +233,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def people(self) -> int:
         """Number of participants in the room that make a meeting."""
         return sum(participant.counts for participant in self.participants.values())
+
+    @property
+    def people_in_meeting(self) -> int:
+        """The same with those who are in breakout rooms."""
+        return self.people + sum(one.participant.counts for one in self.elsewhere.values())
 
 
 updated = msgspec.structs.replace  # a struct with some fields changed; itself, since a call more would be felt

@@ -32,6 +32,12 @@
     const RECORDING = 'jibri-recording-status';
     const FOCUS = 'focus'; // its nick, by which the library knows it, too
 
+    // Events that carry people's addresses: what of them may leave the page.
+    const REWRITTEN = {
+        'conference.breakout-rooms.updated': ([ given ]) => [ { rooms: breakoutRooms(given) } ],
+        'conference.breakout-rooms.move-to-room': ([ address ]) => [ nodeOf(address) ]
+    };
+
     // What an event leaves out and the conference knows: added as a last argument.
     const CONTEXT = {
         'conference.joined': conference => meetaBot.serialize([ {
@@ -56,10 +62,40 @@
 
     function record(outbox, origin, args, context = []) {
         guarded(outbox, origin, () => {
-            const kept = args.slice(0, ARGUMENTS[origin] ?? args.length);
+            const kept = REWRITTEN[origin]?.(args) ?? args.slice(0, ARGUMENTS[origin] ?? args.length);
 
             outbox.push(origin, [ ...meetaBot.serialize(kept), ...context ]);
         });
+    }
+
+    const nodeOf = address => String(address ?? '').split('@')[0];
+
+    /**
+     * Whose entry in a list of breakout rooms that is. The list is keyed by the address in the room, whose last part
+     * the endpoint keeps in all rooms; it is also how the real address, random to begin with, begins.
+     */
+    function endpointOfEntry(key, room, { jid } = {}) {
+        const [ place, nick ] = key.split('/');
+
+        if (nick && (place === room.jid || nodeOf(place) === room.id || nodeOf(place) === nodeOf(room.jid))) {
+            return nick;
+        }
+
+        return (/^[0-9a-f]{8}(?=-)/.exec(String(jid ?? '')) ?? [ null ])[0];
+    }
+
+    /** Breakout rooms with endpoints and names. Empty tables may come as lists. */
+    function breakoutRooms(given) {
+        return Object.entries(given?.rooms ?? {}).map(([ id, room ]) => ({
+            id: String(room.id ?? id),
+            name: room.name ?? null,
+            is_main: Boolean(room.isMainRoom),
+            participants: Object.entries(room.participants ?? {}).map(([ key, entry ]) => ({
+                endpoint_id: endpointOfEntry(key, room, entry),
+                name: entry.displayName ?? null,
+                role: entry.role ?? null
+            }))
+        }));
     }
 
     /** The string values of the events that a conference emits, each once. */
@@ -87,6 +123,7 @@
      * @param {meetaBot.Outbox} outbox
      */
     meetaBot.listenToConnection = (library, connection, outbox) => {
+        guarded(outbox, 'stanzas', () => listenToStanzas(connection, outbox));
         for (const event of connectionEvents(library)) {
             connection.addEventListener(event, (...args) => record(outbox, event, args));
         }
@@ -113,7 +150,7 @@
                         presence.renew(args[0]);
                     } else if (event === 'conference.userLeft') {
                         presence.forget(args[0]);
-                        context = [ departures.flag() ];
+                        context = [ Object.assign(departures.flag(), outbox.goodbyes.get(args[0])) ];
                     } else if (event === 'conference.left') {
                         departures.raise();
                     } else {
@@ -138,18 +175,70 @@
         } ]));
     };
 
+    // What the library leaves out of its events: when the server had a stanza that comes late (XEP-0203), and why
+    // somebody left. Strophe shows each stanza before anybody handles it, and that is done within the same task.
+    function listenToStanzas(connection, outbox) {
+        const strophe = connection?.xmpp?.connection?._stropheConn;
+        const before = strophe?.xmlInput;
+
+        if (typeof before !== 'function') {
+            return;
+        }
+        strophe.xmlInput = function(stanza, ...rest) {
+            guarded(outbox, 'stanza', () => {
+                // What is told at the end of this task is about this stanza, too.
+                queueMicrotask(() => queueMicrotask(() => outbox.about()));
+                outbox.about(stanzaTime(stanza), goodbyesIn(stanza));
+            });
+
+            return before.call(this, stanza, ...rest);
+        };
+    }
+
+    const childrenOf = (element, name) => Array.from(element?.children ?? []).filter(child => child.localName === name);
+
+    /** Long polling (BOSH) brings several stanzas at once, of which only the first is shown. */
+    const siblingsOf = stanza => stanza.parentNode?.children ?? [ stanza ];
+
+    function stanzaTime(stanza) {
+        const [ delay ] = childrenOf(stanza, 'delay');
+        const at = delay && siblingsOf(stanza).length === 1 ? Date.parse(delay.getAttribute('stamp')) : NaN;
+
+        return Number.isNaN(at) ? null : at;
+    }
+
+    function goodbyesIn(stanza) {
+        const found = new Map(); // endpoint id → {text, codes}
+
+        for (const one of siblingsOf(stanza)) {
+            if (one.localName === 'presence' && one.getAttribute('type') === 'unavailable') {
+                const codes = childrenOf(one, 'x').flatMap(x => childrenOf(x, 'status'))
+                    .map(status => Number(status.getAttribute('code')));
+                const [ status ] = childrenOf(one, 'status');
+
+                found.set(meetaBot.endpointOf(one.getAttribute('from') ?? ''), {
+                    text: status ? meetaBot.safeText(status.textContent) : null,
+                    codes
+                });
+            }
+        }
+
+        return found;
+    }
+
     // The focus repeats it with every presence of its own: told is what changed.
     function recordingPresence(outbox) {
         let last = '';
 
         return (node, endpointId) => guarded(outbox, RECORDING, () => {
-            const { initiator, session_id: sessionId, status } = node?.attributes ?? {};
-            const now = JSON.stringify([ sessionId, status, initiator ]);
+            const { failure_reason: error, initiator, recording_mode: mode, session_id: sessionId, status }
+                = node?.attributes ?? {};
+            const now = JSON.stringify([ sessionId, status, initiator, error ]);
 
             if (endpointId === FOCUS && sessionId && now !== last) {
                 last = now;
                 record(outbox, 'presence.recording',
-                    [ { session_id: sessionId, status, initiator: meetaBot.endpointOf(initiator) } ]);
+                    [ { session_id: sessionId, status, mode, error, initiator: meetaBot.endpointOf(initiator) } ]);
             }
         });
     }

@@ -35,6 +35,8 @@
             this.bytes = 0;
             this.sent = 0; // how many of `waiting` are on their way
             this.batchEnds = []; // the last seq of each batch on its way
+            this.serverTime = null; // when the server had the stanza that the running task is about, if that came late
+            this.goodbyes = new Map(); // what that stanza says of who leaves: endpoint id → {text, codes}
             this.overflow = null; // {missed, from_at, to_at} while the buffer is full
             this.missed = 0; // all that ever found no room
             this.sentAt = -Infinity; // performance.now() of the last call
@@ -73,7 +75,20 @@
         }
 
         append(origin, args) {
-            this.fresh.push([ ++this.lastSeq, Date.now(), performance.now(), origin, args ]);
+            const late = this.serverTime === null ? [] : [ this.serverTime ];
+
+            this.fresh.push([ ++this.lastSeq, Date.now(), performance.now(), origin, args, ...late ]);
+        }
+
+        /**
+         * What the messages from here on are about; nothing in particular without arguments.
+         *
+         * @param {?number} serverTime - Milliseconds.
+         * @param {Map<string, {text: ?string, codes: number[]}>} goodbyes
+         */
+        about(serverTime = null, goodbyes = new Map()) {
+            this.serverTime = serverTime;
+            this.goodbyes = goodbyes;
         }
 
         /** Writes the messages of the task that ends: from here on nothing changes them. */
