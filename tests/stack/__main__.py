@@ -29,6 +29,8 @@ def main() -> int:
             port=arguments.port,
             hibernation_seconds=arguments.hibernation_seconds,
             members_for_media=arguments.members_for_media,
+            bridge_channel=arguments.bridge_channel,
+            media_pace=arguments.media_pace,
             joins_per_second=arguments.joins_per_second,
             token_secret=arguments.token_secret,
         )
@@ -66,6 +68,18 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=DEFAULT_MEMBERS_FOR_MEDIA,
         help="how many must be in a room before the bridge serves it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bridge-channel",
+        choices=("websocket", "datachannel"),
+        default="websocket",
+        help="how the bridge is heard (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--media-pace",
+        type=float,
+        default=1.0,
+        help="how much of jicofo's own time the focus takes to notice a bridge that failed (default: all of it)",
     )
     parser.add_argument(
         "--joins-per-second",

@@ -1,31 +1,45 @@
-"""The bridge's signalling channel: stands in for the colibri websocket of jitsi-videobridge. Test equipment.
+"""The bridge's side of its channels: stands in for jitsi-videobridge. Test equipment.
 
-It greets, relays endpoint messages and stats, and says who the dominant speaker is; as the real bridge, it says
-so again to each channel that opens. No media is received or sent, so who speaks is a command of the tests.
+It greets, answers ClientHello at any time, relays endpoint messages and stats, and says who the dominant speaker is; as
+the real bridge, it says so again to each channel that opens. A channel is a websocket (web_channel) or a data channel
+(data_channel.py); what is said on it is the same. No media is received or sent, so who speaks is a command of the
+tests.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 logger = logging.getLogger(__name__)
 
-PREVIOUS_SPEAKERS = 3  # how many the real bridge names
+PREVIOUS_SPEAKERS = 3  # the real bridge names up to ten
 TRANSCRIBER = "transcriber"
+HELLO = {"colibriClass": "ServerHello", "version": "local test stack"}
 
 Message = dict[str, Any]
+
+
+class Channel(Protocol):
+    """The way to one endpoint."""
+
+    async def send(self, message: Message) -> None:
+        """Send a message; one that is closed takes it to nobody."""
+
+    async def close(self, code: int) -> None:
+        """Close it, by a websocket's close code where it is one."""
 
 
 @dataclass
 class RoomChannels:
     """The open channels of one room by endpoint id, and its speakers, the newest first."""
 
-    channels: dict[str, web.WebSocketResponse] = field(default_factory=dict)
+    channels: dict[str, Channel] = field(default_factory=dict)
     speakers: list[str] = field(default_factory=list)
     silence: bool = False
 
@@ -40,43 +54,41 @@ class RoomChannels:
 
 
 class Bridge:
-    """Every room's channels."""
+    """Every room's channels. The public coroutines are commands of the tests."""
 
     def __init__(self) -> None:
         self._rooms: dict[str, RoomChannels] = {}
+        self._refusing = False  # websockets
+        self._deaf = False  # channels are open, and nothing passes either way
+        self._changes: list[Message] = []
 
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
-        """Handler of /colibri-ws/{room}/{endpoint_id}."""
-        room_name, endpoint_id = request.match_info["room"], request.match_info["endpoint_id"]
-        channel = web.WebSocketResponse(heartbeat=None)
-        await channel.prepare(request)
+    async def opened(self, room_name: str, endpoint_id: str, channel: Channel) -> None:
+        """Greet an endpoint whose channel has opened."""
         room = self._rooms.setdefault(room_name, RoomChannels())
         room.channels[endpoint_id] = channel
-        await channel.send_json({"colibriClass": "ServerHello", "version": "local test stack"})
+        await self._send(room, endpoint_id, HELLO)
+        await self._send(room, endpoint_id, {"colibriClass": "ForwardedSources", "forwardedSources": []})
         if room.speakers:
-            await channel.send_json(room.dominant_speaker_message())
-        try:
-            async for frame in channel:
-                if frame.type is WSMsgType.TEXT:
-                    await self._on_message(room, endpoint_id, json.loads(frame.data))
-        finally:
-            self._closed(room_name, endpoint_id, channel)
-        return channel
+            await self._send(room, endpoint_id, room.dominant_speaker_message())
 
-    def _closed(self, room_name: str, endpoint_id: str, channel: web.WebSocketResponse) -> None:
+    def closed(self, room_name: str, endpoint_id: str, channel: Channel) -> None:
+        """Forget a channel, unless the endpoint has another by now."""
         room = self._rooms.get(room_name)
         if room is not None and room.channels.get(endpoint_id) is channel:
             del room.channels[endpoint_id]
 
-    async def _on_message(self, room: RoomChannels, sender: str, message: Message) -> None:
-        kind = message.get("colibriClass")
+    async def heard(self, room_name: str, sender: str, message: Message) -> None:
+        """Do what a message of an endpoint asks for."""
+        room, kind = self._rooms.get(room_name), message.get("colibriClass")
+        if room is None or self._deaf:
+            return
         if kind == "EndpointMessage":
             relayed = {"colibriClass": kind, "from": sender, "to": message.get("to", "")}
             await self._relay(room, sender, relayed | {"msgPayload": message.get("msgPayload")})
         elif kind == "EndpointStats":
             await self._relay(room, sender, message | {"from": sender})
         elif kind == "ClientHello":
-            await room.channels[sender].send_json({"colibriClass": "ServerHello", "version": "local test stack"})
+            await self._send(room, sender, HELLO)
         # Constraints, video types and the like steer media, which there is none of.
 
     async def _relay(self, room: RoomChannels, sender: str, message: Message) -> None:
@@ -88,44 +100,88 @@ class Bridge:
 
     async def _send(self, room: RoomChannels, endpoint_id: str, message: Message) -> None:
         channel = room.channels.get(endpoint_id)
-        if channel is None or channel.closed:
+        if channel is None or self._deaf:
             return
         try:
-            await channel.send_json(message)
+            await channel.send(message)
         except ConnectionError:
             logger.debug("the channel of %s broke while it was written to", endpoint_id)
 
+    async def web_channel(self, request: web.Request) -> web.StreamResponse:
+        """Handler of /colibri-ws/{room}/{endpoint_id}."""
+        room_name, endpoint_id = request.match_info["room"], request.match_info["endpoint_id"]
+        if self._refusing:
+            return web.Response(status=403)  # what the real one answers to endpoints that it does not know
+        socket = web.WebSocketResponse(heartbeat=None)
+        await socket.prepare(request)
+        channel = _WebChannel(socket)
+        await self.opened(room_name, endpoint_id, channel)
+        try:
+            async for frame in socket:
+                if frame.type is WSMsgType.TEXT:
+                    await self.heard(room_name, endpoint_id, json.loads(frame.data))
+        finally:
+            self.closed(room_name, endpoint_id, channel)
+        return socket
+
     # Commands of the tests ------------------------------------------------------------------------------------------
 
-    def open_channels(self, room_name: str) -> list[str]:
+    async def open_channels(self, room: str) -> list[str]:
         """The endpoints that have a channel now."""
-        return sorted(self._rooms.get(room_name, RoomChannels()).channels)
+        return sorted(self._rooms.get(room, RoomChannels()).channels)
 
-    async def set_dominant_speaker(self, room_name: str, endpoint_id: str, silence: bool) -> None:
+    async def set_dominant_speaker(self, room: str, endpoint_id: str, silence: bool) -> None:
         """Somebody else speaks; it is kept for channels that open later."""
-        room = self._rooms.setdefault(room_name, RoomChannels())
-        room.speakers = [endpoint_id, *(speaker for speaker in room.speakers if speaker != endpoint_id)]
-        room.silence = silence
-        for channel in list(room.channels):
-            await self._send(room, channel, room.dominant_speaker_message())
+        found = self._rooms.setdefault(room, RoomChannels())
+        found.speakers = [endpoint_id, *(speaker for speaker in found.speakers if speaker != endpoint_id)]
+        found.silence = silence
+        self._changes.append({"room": room, "endpoint_id": endpoint_id, "at_ms": time.time_ns() // 1_000_000})
+        for channel in list(found.channels):
+            await self._send(found, channel, found.dominant_speaker_message())
 
-    async def send_stats(self, room_name: str, endpoint_id: str, stats: Message) -> None:
+    async def speaker_changes(self) -> list[Message]:
+        """All that this bridge has ever said of speakers: {room, endpoint_id, at_ms}, whoever heard it."""
+        return self._changes
+
+    async def send_stats(self, room: str, endpoint_id: str, stats: Message) -> None:
         """EndpointStats as if that endpoint had sent them."""
         message = {"colibriClass": "EndpointStats", "from": endpoint_id} | stats
-        await self._relay(self._rooms.get(room_name, RoomChannels()), endpoint_id, message)
+        await self._relay(self._rooms.get(room, RoomChannels()), endpoint_id, message)
 
-    async def send_transcript(self, room_name: str, payload: Message) -> None:
+    async def send_transcript(self, room: str, payload: Message) -> None:
         """A transcription result by the bridge, not the room: its sender is no occupant but `transcriber`."""
         message = {"colibriClass": "EndpointMessage", "from": TRANSCRIBER, "to": "", "msgPayload": payload}
-        await self._relay(self._rooms.get(room_name, RoomChannels()), TRANSCRIBER, message)
+        await self._relay(self._rooms.get(room, RoomChannels()), TRANSCRIBER, message)
 
-    async def close_channels(self, room_name: str, code: int) -> int:
+    async def close_channels(self, room: str, code: int) -> int:
         """Close the room's channels with a websocket close code; returns how many. Libraries open them again."""
-        channels = list(self._rooms.get(room_name, RoomChannels()).channels.values())
+        channels = list(self._rooms.get(room, RoomChannels()).channels.values())
         for channel in channels:
-            await channel.close(code=code)
+            await channel.close(code)
         return len(channels)
 
-    def forget_room(self, room_name: str) -> None:
+    async def refuse_channels(self, refuse: bool) -> None:
+        """Refuse websockets from now on, or take them again."""
+        self._refusing = refuse
+
+    async def be_deaf(self, deaf: bool) -> None:
+        """Let nothing pass on channels that are open or will be, or be well again."""
+        self._deaf = deaf
+
+    async def forget_room(self, room: str) -> None:
         """The meeting is over: the next one in this room begins without a speaker."""
-        self._rooms.pop(room_name, None)
+        self._rooms.pop(room, None)
+
+
+class _WebChannel:
+    """A websocket."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
+
+    async def send(self, message: Message) -> None:
+        if not self._socket.closed:
+            await self._socket.send_json(message)
+
+    async def close(self, code: int = WSCloseCode.OK) -> None:
+        await self._socket.close(code=code)

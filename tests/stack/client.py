@@ -31,6 +31,8 @@ COMMAND_TIMEOUT = ClientTimeout(total=90)  # longer than any wait inside the sta
 
 Shape = Literal["plain", "inlined", "nolibrary", "notjitsi", "tenant"]
 ProsodyAction = Literal["start", "stop", "restart", "freeze", "thaw", "kill"]
+BridgeAction = Literal["start", "terminate", "kill", "freeze", "thaw"]
+BridgeChannel = Literal["websocket", "datachannel"]
 FocusAction = Literal["start", "terminate"]
 RecordingMode = Literal["file", "stream"]
 
@@ -74,6 +76,8 @@ class Stack:
         port: int = 0,
         hibernation_seconds: int = 5,
         members_for_media: int = 2,
+        bridge_channel: BridgeChannel = "websocket",
+        media_pace: float = 1.0,
         joins_per_second: float = 0,
         token_secret: str = "",
         verbose: bool = False,
@@ -83,6 +87,8 @@ class Stack:
             "port": port,
             "hibernation-seconds": hibernation_seconds,
             "members-for-media": members_for_media,
+            "bridge-channel": bridge_channel,
+            "media-pace": media_pace,
             "joins-per-second": joins_per_second,
             "token-secret": token_secret,
         }
@@ -119,6 +125,30 @@ class Stack:
     async def restart_media(self, room: str) -> None:
         """End every media session and offer new ones, as when a bridge fails."""
         await self._command("restart_media", room=room)
+
+    async def move_media(self, room: str, endpoint_id: str) -> None:
+        """End one endpoint's media session and begin another, as an operator who moves it."""
+        await self._command("move_media", room=room, endpoint_id=endpoint_id)
+
+    async def bridge(self, action: BridgeAction) -> None:
+        """Do that to the bridge's process."""
+        await self._command("bridge", action=action)
+
+    async def cut_bridge(self, cut: bool) -> None:
+        """Drop all datagrams to and from the bridge from now on, or let them pass again; nobody is told."""
+        await self._command("cut_bridge", cut=cut)
+
+    async def deafen_bridge(self, deaf: bool) -> None:
+        """Channels of the bridge are open, and open, but nothing passes on them; or all is well again."""
+        await self._command("deafen_bridge", deaf=deaf)
+
+    async def refuse_bridge_channels(self, refuse: bool) -> None:
+        """Refuse websockets to the bridge (403), or take them again."""
+        await self._command("refuse_bridge_channels", refuse=refuse)
+
+    async def speaker_changes(self) -> list[dict[str, Any]]:
+        """All that bridges ever said of speakers, whoever heard it: {room, endpoint_id, at_ms}, wall clock."""
+        return cast("list[dict[str, Any]]", await self._command("speaker_changes"))
 
     # Recording and transcription ------------------------------------------------------------------------------------
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import inspect
 import logging
+import signal
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
-from tests.stack.bridge import Bridge
+from tests.stack.bridge_link import BridgeAway, BridgeLink
 from tests.stack.component import StanzaError
 from tests.stack.focus import ConferenceError, Focus
 from tests.stack.front import FrontDoor
@@ -25,7 +26,7 @@ from tests.stack.web import WebServer
 
 logger = logging.getLogger(__name__)
 
-REFUSALS = (ConferenceError, StanzaError, ProsodyError)
+REFUSALS = (BridgeAway, ConferenceError, StanzaError, ProsodyError)
 
 
 class Control:
@@ -37,7 +38,7 @@ class Control:
         prosody: Prosody,
         focus: Focus,
         hidden: HiddenOccupants,
-        bridge: Bridge,
+        bridge: BridgeLink,
         front: FrontDoor,
         web_server: WebServer,
         wait_for_components: Callable[[], Awaitable[None]],
@@ -68,19 +69,45 @@ class Control:
         ]
 
     async def set_dominant_speaker(self, room: str, endpoint_id: str, silence: bool = False) -> None:
-        await self._bridge.set_dominant_speaker(room, endpoint_id, silence)
+        await self._bridge.command("set_dominant_speaker", room=room, endpoint_id=endpoint_id, silence=silence)
 
     async def endpoint_stats(self, room: str, endpoint_id: str, stats: dict[str, Any]) -> None:
-        await self._bridge.send_stats(room, endpoint_id, stats)
+        await self._bridge.command("send_stats", room=room, endpoint_id=endpoint_id, stats=stats)
 
     async def bridge_channels(self, room: str) -> list[str]:
-        return self._bridge.open_channels(room)
+        return cast("list[str]", await self._bridge.command("open_channels", room=room))
 
     async def close_bridge_channels(self, room: str, code: int) -> int:
-        return await self._bridge.close_channels(room, code)
+        return cast("int", await self._bridge.command("close_channels", room=room, code=code))
 
     async def restart_media(self, room: str) -> None:
         await self._focus.restart_media(room)
+
+    async def move_media(self, room: str, endpoint_id: str) -> None:
+        await self._focus.move_media(room, endpoint_id)
+
+    async def bridge(self, action: str) -> None:
+        """start, terminate, kill, freeze, thaw."""
+        if action == "start":
+            await self._bridge.start()
+        elif action in ("kill", "terminate"):
+            await self._bridge.end(signal.SIGKILL if action == "kill" else signal.SIGTERM)
+        elif action in ("freeze", "thaw"):
+            self._bridge.send(signal.SIGSTOP if action == "freeze" else signal.SIGCONT)
+        else:
+            raise BridgeAway(f"no such action: {action}")
+
+    async def cut_bridge(self, cut: bool) -> None:
+        await self._bridge.command("cut_network", cut=cut)
+
+    async def deafen_bridge(self, deaf: bool) -> None:
+        await self._bridge.command("be_deaf", deaf=deaf)
+
+    async def refuse_bridge_channels(self, refuse: bool) -> None:
+        await self._bridge.command("refuse_channels", refuse=refuse)
+
+    async def speaker_changes(self) -> list[dict[str, Any]]:
+        return await self._bridge.all_changes()
 
     async def start_recording(
         self, room: str, initiator_endpoint_id: str, mode: str = "file", names_session: bool = True
@@ -112,7 +139,7 @@ class Control:
     ) -> None:
         transcript = Transcript(endpoint_id, name, text, message_id, language, interim)
         if over_bridge:
-            await self._bridge.send_transcript(room, transcript.payload())
+            await self._bridge.command("send_transcript", room=room, payload=transcript.payload())
         else:
             self._hidden.transcribe(self._focus.room(room).jid, transcript)
 

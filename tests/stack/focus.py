@@ -14,9 +14,10 @@ import secrets
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
+from tests.stack.bridge_link import BridgeLink
 from tests.stack.component import Component, StanzaError, muc_item, wait_for
 from tests.stack.hidden import HiddenOccupants
-from tests.stack.jingle import SOURCE_ACTIONS, asks_for_restart, session_initiate, session_terminate, source_change
+from tests.stack.media import MediaKeeper
 from tests.stack.rooms import FOCUS_NICK, ConferenceFault, Member, Recording, Room
 from tests.stack.stanzas import (
     DISCO_INFO,
@@ -58,8 +59,12 @@ class Focus(Component):
         secret: str,
         port: Callable[[], int],
         hidden: HiddenOccupants,
+        bridge: BridgeLink,
         bridge_url: Callable[[str, str], str],
         members_for_media: int = DEFAULT_MEMBERS_FOR_MEDIA,
+        *,
+        by_data_channel: bool = False,
+        media_pace: float = 1.0,
     ) -> None:
         super().__init__(domain, secret, port)
         self.bare_jid = f"focus@{domain}"
@@ -69,8 +74,16 @@ class Focus(Component):
         self.faults: dict[str | None, ConferenceFault] = {}  # by room; None is every room
         self.on_room_empty: Callable[[str], None] = lambda room_name: None
         self._hidden = hidden
-        self._bridge_url = bridge_url
         self._members_for_media = members_for_media
+        self.media = MediaKeeper(
+            self,
+            bridge,
+            bridge_url,
+            by_data_channel=by_data_channel,
+            pace=media_pace,
+            tell=self._tell,
+            rewrites_sources=self._rewrites_sources,
+        )
 
     # Requests -------------------------------------------------------------------------------------------------------
 
@@ -79,7 +92,11 @@ class Focus(Component):
         if (namespace, name) == (FOCUS, "conference"):
             await self._on_conference_request(iq, payload)
         elif namespace == JINGLE:
-            self._on_jingle(iq, payload)
+            room, sender = self._room_and_nick(iq.get("from", ""))
+            if room is None or sender not in room.members:
+                self.reply(iq)
+            else:
+                self.media.on_jingle(iq, payload, room, sender)
         elif namespace == JIBRI:
             await self._on_recording_request(iq, payload)
         elif name == "mute" and namespace in MUTE_NAMESPACES:
@@ -227,13 +244,12 @@ class Focus(Component):
         if not hidden and room.moderator is None:
             self._appoint(room, room.members[nick])
         if len(room.members) >= self._members_for_media:
-            for member in room.people():
-                if member.endpoint_id not in room.media.sid_by_endpoint:
-                    self.spawn(self._offer_media(room, member.endpoint_id))
+            self.media.offer_where_missing(room)
 
     def _on_member_left(self, room: Room, nick: str) -> None:
         room.members.pop(nick, None)
         room.media.forget(nick)
+        room.media.lost.discard(nick)
         people = room.people()
         if not people:
             self._hidden.leave_room(room.jid)
@@ -262,17 +278,6 @@ class Focus(Component):
 
     # Media sessions -------------------------------------------------------------------------------------------------
 
-    async def _offer_media(self, room: Room, endpoint_id: str) -> None:
-        sid = room.media.sid_by_endpoint[endpoint_id] = secrets.token_hex(6)
-        room.media.rewriting.add(endpoint_id)  # until the offer, which holds the sources, nothing is said of them
-        if not await self._rewrites_sources(room, endpoint_id):
-            room.media.rewriting.discard(endpoint_id)
-        if room.media.sid_by_endpoint.get(endpoint_id) != sid:
-            return  # gone meanwhile
-        url = self._bridge_url(room.name, endpoint_id)
-        offer = session_initiate(sid, self.jid, url, room.media.sources_for(endpoint_id))
-        await self._tell(room.occupant(endpoint_id), offer)
-
     async def _rewrites_sources(self, room: Room, endpoint_id: str) -> bool:
         """Whether the bridge, not the focus, tells this one of the others' sources; libraries since 2022 say so."""
         try:
@@ -283,26 +288,6 @@ class Focus(Component):
             return False  # gone, or without service discovery
         features = answer.iter(qualified(DISCO_INFO, "feature"))
         return any(feature.get("var") == SOURCE_REWRITING for feature in features)
-
-    def _on_jingle(self, iq: Element, jingle: Element) -> None:
-        self.reply(iq)
-        room, sender = self._room_and_nick(iq.get("from", ""))
-        if room is None or sender not in room.members:
-            return
-        action = jingle.get("action", "")
-        if action == "session-terminate":
-            room.media.forget(sender)
-            if asks_for_restart(jingle):
-                self.spawn(self._offer_media(room, sender))
-        elif action in SOURCE_ACTIONS:
-            changed = room.media.announced(sender, jingle, room.occupant(sender))
-            if changed:
-                self._tell_others(room, sender, "source-remove" if action == "source-remove" else "source-add", changed)
-
-    def _tell_others(self, room: Room, sender: str, action: str, changed: dict[str, list[Element]]) -> None:
-        for endpoint_id, sid in room.media.sid_by_endpoint.items():
-            if endpoint_id != sender and endpoint_id not in room.media.rewriting:
-                self.spawn(self._tell(room.occupant(endpoint_id), source_change(action, sid, self.jid, changed)))
 
     async def _tell(self, occupant: str, jingle: str) -> None:
         """Send Jingle; one who is gone or refuses (a peer without Jingle) is no error of the focus."""
@@ -394,11 +379,11 @@ class Focus(Component):
 
     async def restart_media(self, room_name: str) -> None:
         """Terminate every session and offer anew, as jicofo does when a bridge fails."""
-        room = self.room(room_name)
-        for endpoint_id, sid in list(room.media.sid_by_endpoint.items()):
-            room.media.forget(endpoint_id)
-            await self._tell(room.occupant(endpoint_id), session_terminate(sid, self.jid, "gone"))
-            await self._offer_media(room, endpoint_id)
+        await self.media.renew(self.room(room_name), "gone")
+
+    async def move_media(self, room_name: str, endpoint_id: str) -> None:
+        """Move one endpoint to another session, as an operator can."""
+        await self.media.move(self.room(room_name), endpoint_id)
 
     def _room_and_nick(self, occupant: str) -> tuple[Room | None, str]:
         room_jid, _, nick = occupant.partition("/")

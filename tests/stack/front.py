@@ -1,7 +1,8 @@
 """The front door: one TCP port, a byte-transparent tunnel behind it. Test equipment.
 
 A real deployment's nginx passes the XMPP websocket through byte by byte, and so does this: it reads the head of
-a connection's first request, then copies. `/xmpp-websocket` goes to Prosody, everything else to the web server.
+a connection's first request, then copies. `/xmpp-websocket` goes to Prosody, `/colibri-ws` to the bridge, everything
+else to the web server.
 Chromium never uses a connection again for a websocket, so the first request decides. Because nothing in between
 understands the websocket, cutting it looks like a broken network to both sides, and stream resumption
 (XEP-0198) is put to the test.
@@ -18,6 +19,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 SIGNALLING_PATH = b"GET /xmpp-websocket"
+BRIDGE_PATH = b"GET /colibri-ws/"
 HEAD_LIMIT_BYTES = 64 * 1024
 HEAD_TIMEOUT_SECONDS = 60
 CHUNK_BYTES = 64 * 1024
@@ -29,11 +31,12 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class FrontDoor:
     """The public port of a stack."""
 
-    def __init__(self, web_socket_path: Path, prosody_port: Callable[[], int]) -> None:
+    def __init__(self, web_socket_path: Path, prosody_port: Callable[[], int], bridge_port: Callable[[], int]) -> None:
         self.refusing = False
         self.port = 0
         self._web_socket_path = web_socket_path
         self._prosody_port = prosody_port
+        self._bridge_port = bridge_port
         self._server: asyncio.Server | None = None
         self._signalling: set[asyncio.StreamWriter] = set()
         self._connections: set[asyncio.StreamWriter] = set()
@@ -80,16 +83,18 @@ class FrontDoor:
             await writer.drain()
             writer.close()
             return
-        upstream = await self._connect(writer, signalling)
+        upstream = await self._connect(writer, head)
         if upstream is None:
             return
         upstream[1].write(head)
         await self._tunnel((reader, writer), upstream, signalling)
 
-    async def _connect(self, writer: asyncio.StreamWriter, signalling: bool) -> Stream | None:
+    async def _connect(self, writer: asyncio.StreamWriter, head: bytes) -> Stream | None:
         try:
-            if signalling:
+            if head.startswith(SIGNALLING_PATH):
                 return await asyncio.open_connection("127.0.0.1", self._prosody_port())
+            if head.startswith(BRIDGE_PATH):
+                return await asyncio.open_connection("127.0.0.1", self._bridge_port())
             return await asyncio.open_unix_connection(self._web_socket_path)
         except OSError:
             writer.write(REFUSAL)

@@ -1,8 +1,8 @@
 """Jingle between focus and participants: the offer, and which media sources everybody has. Test equipment.
 
-As jicofo: each member gets a session-initiate from the focus (XEP-0166, XEP-0167) whose transport names the
-bridge's websocket, and hears of the others' sources by source-add and source-remove. No media flows:
-fingerprint and candidate are made up, and it suffices that they parse into SDP.
+As jicofo: each member gets a session-initiate from the focus (XEP-0166, XEP-0167) and hears of the others' sources by
+source-add and source-remove. Its transport is the bridge's, with a data channel (XEP-0343); or it names the bridge's
+websocket, and fingerprint and candidate are made up: it suffices that they parse into SDP. No media flows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from tests.stack.stanzas import (
@@ -30,7 +31,14 @@ FEEDBACK = "urn:xmpp:jingle:apps:rtp:rtcp-fb:0"  # XEP-0293
 HEADER_EXTENSIONS = "urn:xmpp:jingle:apps:rtp:rtp-hdrext:0"  # XEP-0294
 DTLS = "urn:xmpp:jingle:apps:dtls:0"  # XEP-0320
 ICE = "urn:xmpp:jingle:transports:ice-udp:1"  # XEP-0176
+SCTP_MAP = {
+    "xmlns": "urn:xmpp:jingle:transports:dtls-sctp:1",  # XEP-0343
+    "number": "5000",
+    "protocol": "webrtc-datachannel",
+    "streams": "1024",
+}
 MEDIA = ("audio", "video")
+DATA = "data"
 SOURCE_ACTIONS = ("session-accept", "source-add", "source-remove")
 
 SourcesByMedia = dict[str, list[Element]]
@@ -43,6 +51,7 @@ class MediaSessions:
     sid_by_endpoint: dict[str, str] = field(default_factory=dict)
     sources_by_endpoint: dict[str, SourcesByMedia] = field(default_factory=dict)
     rewriting: set[str] = field(default_factory=set)  # members who are not told of sources by the focus
+    lost: set[str] = field(default_factory=set)  # members who asked too early for another session, and get none
 
     def forget(self, endpoint_id: str) -> None:
         """A member left."""
@@ -101,9 +110,15 @@ def source_change(action: str, sid: str, initiator: str, changed: SourcesByMedia
     return element("jingle", {"xmlns": JINGLE, "action": action, "sid": sid, "initiator": initiator}, *contents)
 
 
-def session_initiate(sid: str, initiator: str, bridge_url: str, others_sources: dict[str, str]) -> str:
-    """The offer: one bundled audio and video content, and the bridge's websocket."""
-    transport = _transport(bridge_url)
+def session_initiate(
+    sid: str,
+    initiator: str,
+    bridge_url: str | None,
+    others_sources: dict[str, str],
+    real_transport: dict[str, Any] | None = None,
+) -> str:
+    """The offer: one bundled audio and video content, and the bridge's websocket or data channel."""
+    transport = _transport(bridge_url, real_transport)
     contents = [
         element(
             "content",
@@ -113,7 +128,19 @@ def session_initiate(sid: str, initiator: str, bridge_url: str, others_sources: 
         )
         for media in MEDIA
     ]
-    names = (element("content", {"name": media}) for media in MEDIA)
+    bundled = list(MEDIA)
+    if real_transport is not None:
+        bundled.append(DATA)
+        description = element("description", {"xmlns": JINGLE_RTP, "media": "application"})
+        contents.append(
+            element(
+                "content",
+                {"creator": "initiator", "name": DATA, "senders": "both"},
+                description,
+                _transport(None, real_transport, element("sctpmap", SCTP_MAP)),
+            )
+        )
+    names = (element("content", {"name": media}) for media in bundled)
     return element(
         "jingle",
         {"xmlns": JINGLE, "action": "session-initiate", "initiator": initiator, "sid": sid},
@@ -135,26 +162,43 @@ def asks_for_restart(session_terminate: Element) -> bool:
     return bridge_session is not None and bridge_session.get("restart") == "true"
 
 
-def _transport(bridge_url: str) -> str:
-    fingerprint = ":".join(f"{byte:02X}" for byte in secrets.token_bytes(32))
+def accepted_transport(session_accept: Element) -> dict[str, Any] | None:
+    """What a client accepted: ufrag, pwd, and its fingerprints as (hash, value); None where it says nothing."""
+    for transport in session_accept.iter(qualified(ICE, "transport")):
+        found = [(one.get("hash", ""), one.text or "") for one in transport.iter(qualified(DTLS, "fingerprint"))]
+        if transport.get("ufrag") and found:
+            return {"ufrag": transport.get("ufrag"), "pwd": transport.get("pwd"), "fingerprints": found}
+    return None
+
+
+def _transport(bridge_url: str | None, real: dict[str, Any] | None = None, more: str = "") -> str:
+    made_up = {
+        "ufrag": secrets.token_hex(4),
+        "pwd": secrets.token_hex(12),
+        "fingerprint": ":".join(f"{byte:02X}" for byte in secrets.token_bytes(32)),
+        "ip": "127.0.0.1",
+        "port": 9,  # the discard port: nothing answers there
+    }
+    told = {name: str(value) for name, value in (real or made_up).items()}
     candidate = {
         "component": "1",
         "foundation": "1",
         "generation": "0",
         "id": "local",
-        "ip": "127.0.0.1",
+        "ip": told["ip"],
         "network": "0",
-        "port": "9",  # the discard port: nothing answers there
+        "port": told["port"],
         "priority": "2130706431",
         "protocol": "udp",
         "type": "host",
     }
     return element(
         "transport",
-        {"xmlns": ICE, "ufrag": secrets.token_hex(4), "pwd": secrets.token_hex(12)},
-        element("web-socket", {"xmlns": COLIBRI, "url": bridge_url}),
+        {"xmlns": ICE, "ufrag": told["ufrag"], "pwd": told["pwd"]},
+        element("web-socket", {"xmlns": COLIBRI, "url": bridge_url}) if bridge_url else "",
+        more,
         element("rtcp-mux", {}),
-        element("fingerprint", {"xmlns": DTLS, "hash": "sha-256", "setup": "actpass"}, fingerprint),
+        element("fingerprint", {"xmlns": DTLS, "hash": "sha-256", "setup": "actpass"}, told["fingerprint"]),
         element("candidate", candidate),
     )
 

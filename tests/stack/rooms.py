@@ -59,6 +59,7 @@ class Room:
     moderator: str | None = None  # the one whom the focus appointed; others may have been appointed by him
     recording: Recording | None = None
     media: MediaSessions = field(default_factory=MediaSessions)
+    bridges: int = 1  # that the focus knows
     created_ms: int = field(default_factory=lambda: int(time.time() * 1000))
 
     @property
@@ -83,7 +84,11 @@ class Room:
 
     def focus_presence(self, focus_jid: str, joining: bool = False) -> str:
         """The focus's presence: versions and conference properties as jicofo's, and the recording if there is one."""
-        properties = {"support-terminate-restart": "true", "created-ms": str(self.created_ms)}
+        properties = {
+            "support-terminate-restart": "true",
+            "created-ms": str(self.created_ms),
+            "bridge-count": str(self.bridges),
+        }
         return element(
             "presence",
             {"from": focus_jid, "to": self.focus_occupant},
@@ -95,6 +100,7 @@ class Room:
                 {"xmlns": FOCUS},
                 *(element("property", {"key": key, "value": value}) for key, value in properties.items()),
             ),
+            element("bridgeNotAvailable", {"xmlns": JITMEET}) if self.bridges == 0 else "",
             self.recording.announcement() if self.recording else "",
         )
 

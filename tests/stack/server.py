@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from tests.stack.bridge import Bridge
+from tests.stack.bridge_link import BridgeAway, BridgeLink
 from tests.stack.component import Component
 from tests.stack.control import Control, control_handler
 from tests.stack.focus import DEFAULT_MEMBERS_FOR_MEDIA, Focus
@@ -33,6 +34,8 @@ class Settings:
     port: int = 0  # of the web front; 0: a free one
     hibernation_seconds: int = DEFAULT_HIBERNATION_SECONDS  # a crashed page stays in its rooms that long
     members_for_media: int = DEFAULT_MEMBERS_FOR_MEDIA  # with 1, a bot that is alone gets a bridge session
+    bridge_channel: str = "websocket"  # or "datachannel"
+    media_pace: float = 1.0  # of what jicofo does about a bridge that failed; less is quicker
     joins_per_second: float = 0  # that a room lets in, silently and in order; 0: as they come
     token_secret: str = ""  # logins then need a JSON Web Token signed with it (HS256); empty: anybody may log in
 
@@ -47,8 +50,11 @@ async def running_stack(settings: Settings) -> AsyncIterator[str]:
         )
         exits.push_async_callback(prosody.stop)
         await prosody.start()
-        front = FrontDoor(directory / "web.sock", lambda: prosody.http_port)
-        application, components = _assemble(prosody, front, settings.members_for_media)
+        bridge = BridgeLink()
+        exits.push_async_callback(bridge.close)
+        await bridge.start()
+        front = FrontDoor(directory / "web.sock", lambda: prosody.http_port, lambda: bridge.port)
+        application, components = _assemble(prosody, bridge, front, settings)
         for component in components:
             task = asyncio.create_task(component.run())
             exits.callback(task.cancel)
@@ -59,20 +65,32 @@ async def running_stack(settings: Settings) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{front.port}"
 
 
-def _assemble(prosody: Prosody, front: FrontDoor, members_for_media: int) -> tuple[web.Application, list[Component]]:
+def _assemble(
+    prosody: Prosody, bridge: BridgeLink, front: FrontDoor, settings: Settings
+) -> tuple[web.Application, list[Component]]:
     def component_port() -> int:
         return prosody.component_port
 
     def bridge_url(room: str, endpoint_id: str) -> str:
         return f"ws://127.0.0.1:{front.port}/colibri-ws/{quote(room)}/{endpoint_id}"
 
-    bridge = Bridge()
     hidden = HiddenOccupants(f"hidden.{DOMAIN}", prosody.component_secret, component_port)
     secret = prosody.component_secret
-    focus = Focus(f"focus.{DOMAIN}", secret, component_port, hidden, bridge_url, members_for_media)
-    focus.on_room_empty = bridge.forget_room
+    focus = Focus(
+        f"focus.{DOMAIN}",
+        secret,
+        component_port,
+        hidden,
+        bridge,
+        bridge_url,
+        settings.members_for_media,
+        by_data_channel=settings.bridge_channel == "datachannel",
+        media_pace=settings.media_pace,
+    )
+    focus.on_room_empty = lambda room_name: focus.spawn(_forget_room(bridge, room_name))
+    focus.spawn(focus.media.watch())
     components: list[Component] = [focus, hidden]
-    web_server = WebServer(DOMAIN, bridge, lambda: prosody.http_port)
+    web_server = WebServer(DOMAIN, lambda: prosody.http_port)
     control = Control(
         prosody=prosody,
         focus=focus,
@@ -85,6 +103,11 @@ def _assemble(prosody: Prosody, front: FrontDoor, members_for_media: int) -> tup
     application = web_server.application()
     application.router.add_post("/control/{command}", control_handler(control))
     return application, components
+
+
+async def _forget_room(bridge: BridgeLink, room_name: str) -> None:
+    with contextlib.suppress(BridgeAway):
+        await bridge.command("forget_room", room=room_name)
 
 
 async def _serve(application: web.Application, path: Path) -> web.AppRunner:

@@ -1,4 +1,4 @@
-"""What the web server of a deployment serves: room pages, config.js, scripts, BOSH and the bridge's websocket.
+"""What the web server of a deployment serves: room pages, config.js, scripts, BOSH.
 Test equipment.
 
 The first path segment chooses the page's shape:
@@ -21,7 +21,6 @@ from pathlib import Path
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from aiohttp.typedefs import Handler
 
-from tests.stack.bridge import Bridge
 from tests.stack.library import JQUERY, LIB_JITSI_MEET, cached_file
 
 PAGES = Path(__file__).resolve().parent / "pages"
@@ -58,11 +57,10 @@ FOLDERS = {"images": ("image/gif", PIXEL), "fonts": ("font/woff2", b"wOF2"), "so
 class WebServer:
     """Handlers of one stack's web server."""
 
-    def __init__(self, domain: str, bridge: Bridge, prosody_port: Callable[[], int]) -> None:
+    def __init__(self, domain: str, prosody_port: Callable[[], int]) -> None:
         self.requested: Counter[str] = Counter()
         self.refusing_bosh = False
         self._domain = domain
-        self._bridge = bridge
         self._prosody_port = prosody_port
         self._client: ClientSession | None = None
 
@@ -72,7 +70,6 @@ class WebServer:
         application.cleanup_ctx.append(self._client_session)
         routes = application.router
         routes.add_route("*", "/http-bind", self._bosh)
-        routes.add_get("/colibri-ws/{room}/{endpoint_id}", self._bridge.serve)
         routes.add_get("/config.js", self._config_script)
         routes.add_get("/libs/app.bundle.min.js", self._app_bundle)
         for package in (JQUERY, LIB_JITSI_MEET):
