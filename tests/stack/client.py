@@ -130,6 +130,10 @@ class Stack:
         """End one endpoint's media session and begin another, as an operator who moves it."""
         await self._command("move_media", room=room, endpoint_id=endpoint_id)
 
+    async def refuse_restarts(self, refuse: bool) -> None:
+        """Answer requests for a new media session as those that come too early: the session is gone for good."""
+        await self._command("refuse_restarts", refuse=refuse)
+
     async def bridge(self, action: BridgeAction) -> None:
         """Do that to the bridge's process."""
         await self._command("bridge", action=action)

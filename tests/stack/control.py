@@ -86,6 +86,9 @@ class Control:
     async def move_media(self, room: str, endpoint_id: str) -> None:
         await self._focus.move_media(room, endpoint_id)
 
+    async def refuse_restarts(self, refuse: bool) -> None:
+        self._focus.media.is_refusing = refuse
+
     async def bridge(self, action: str) -> None:
         """start, terminate, kill, freeze, thaw."""
         if action == "start":

@@ -86,6 +86,7 @@ class MediaKeeper:
         self._rewrites_sources = rewrites_sources
         self._restarts: dict[str, Restarts] = {}  # by occupant
         self._is_given_up = False
+        self.is_refusing = False  # requests for new sessions, as if one had come just before
 
     # Sessions -------------------------------------------------------------------------------------------------------
 
@@ -158,12 +159,16 @@ class MediaKeeper:
         room.media.forget(sender)
         if not asks_for_restart(jingle):
             self._focus.reply(iq)
-        elif self._restarts.setdefault(room.occupant(sender), Restarts()).is_allowed(time.monotonic()):
+        elif self._may_restart(room.occupant(sender)):
             self._focus.reply(iq)
             self._focus.spawn(self.offer(room, sender, RESTART_SECONDS))
         else:
             room.media.lost.add(sender)
             self._focus.reply_error(iq, "wait", "resource-constraint")
+
+    def _may_restart(self, occupant: str) -> bool:
+        in_time = self._restarts.setdefault(occupant, Restarts()).is_allowed(time.monotonic())
+        return in_time and not self.is_refusing
 
     async def _connect(self, room: Room, sender: str, jingle: Element) -> None:
         found = accepted_transport(jingle)
