@@ -10,7 +10,7 @@ import sys
 
 from tests.chaos.options import Options
 
-NAMES = ("spool", "stack")
+NAMES = ("spool", "stack", "bridge")
 MOST_TOLD = 100  # violations; what comes after so many has the same cause
 
 

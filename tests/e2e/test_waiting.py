@@ -16,6 +16,8 @@ from tests.stack.client import Stack
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GUESTS_ONLY = "not-authorized"  # what jicofo answers to guests of a secure domain before a host is there
+# As the hook tells it, and as libraries of later years do.
+WORDS = ("the conference focus answered not-authorized", "conference.authenticationRequired")
 FOR_EVER = 1_000_000
 
 
@@ -53,8 +55,7 @@ async def test_a_host_who_never_comes_is_an_end_that_says_so(
         assert await recorder.ended() == 7
     summary = json.loads(recorder.printed)
     assert summary["end_reason"] == "authentication_required"
-    last_word = "the server's last word: the conference focus answered not-authorized"
-    assert summary["end_detail"] == f"waiting for the host for 2 s; {last_word}"
+    assert summary["end_detail"] in {f"waiting for the host for 2 s; the server's last word: {word}" for word in WORDS}
 
 
 async def test_a_focus_that_is_only_just_starting_is_waited_for(

@@ -59,13 +59,16 @@ class Bridge:
     def __init__(self) -> None:
         self._rooms: dict[str, RoomChannels] = {}
         self._refusing = False  # websockets
-        self._deaf = False  # channels are open, and nothing passes either way
+        self._deaf = False  # channels open, and nothing passes on them either way, then or ever
+        self._dead: list[Channel] = []
         self._changes: list[Message] = []
 
     async def opened(self, room_name: str, endpoint_id: str, channel: Channel) -> None:
         """Greet an endpoint whose channel has opened."""
         room = self._rooms.setdefault(room_name, RoomChannels())
         room.channels[endpoint_id] = channel
+        if self._deaf:
+            self._dead.append(channel)
         await self._send(room, endpoint_id, HELLO)
         await self._send(room, endpoint_id, {"colibriClass": "ForwardedSources", "forwardedSources": []})
         if room.speakers:
@@ -74,13 +77,14 @@ class Bridge:
     def closed(self, room_name: str, endpoint_id: str, channel: Channel) -> None:
         """Forget a channel, unless the endpoint has another by now."""
         room = self._rooms.get(room_name)
+        self._dead = [one for one in self._dead if one is not channel]
         if room is not None and room.channels.get(endpoint_id) is channel:
             del room.channels[endpoint_id]
 
     async def heard(self, room_name: str, sender: str, message: Message) -> None:
         """Do what a message of an endpoint asks for."""
         room, kind = self._rooms.get(room_name), message.get("colibriClass")
-        if room is None or self._deaf:
+        if room is None or room.channels.get(sender) in self._dead:
             return
         if kind == "EndpointMessage":
             relayed = {"colibriClass": kind, "from": sender, "to": message.get("to", "")}
@@ -100,7 +104,7 @@ class Bridge:
 
     async def _send(self, room: RoomChannels, endpoint_id: str, message: Message) -> None:
         channel = room.channels.get(endpoint_id)
-        if channel is None or self._deaf:
+        if channel is None or channel in self._dead:
             return
         try:
             await channel.send(message)
@@ -139,6 +143,11 @@ class Bridge:
         for channel in list(found.channels):
             await self._send(found, channel, found.dominant_speaker_message())
 
+    async def speak(self, speakers: dict[str, str]) -> None:
+        """Have somebody else speak in each of these rooms: endpoint ids by room."""
+        for room, endpoint_id in speakers.items():
+            await self.set_dominant_speaker(room, endpoint_id, silence=False)
+
     async def speaker_changes(self) -> list[Message]:
         """All that this bridge has ever said of speakers: {room, endpoint_id, at_ms}, whoever heard it."""
         return self._changes
@@ -165,8 +174,13 @@ class Bridge:
         self._refusing = refuse
 
     async def be_deaf(self, deaf: bool) -> None:
-        """Let nothing pass on channels that are open or will be, or be well again."""
+        """Let nothing pass any more on channels that are open or will be; those that open after it are well again.
+
+        A channel that lost a message never passes another one: websockets and data channels keep the order.
+        """
         self._deaf = deaf
+        if deaf:
+            self._dead += [channel for room in self._rooms.values() for channel in room.channels.values()]
 
     async def forget_room(self, room: str) -> None:
         """The meeting is over: the next one in this room begins without a speaker."""

@@ -143,12 +143,16 @@ class Stack:
         await self._command("cut_bridge", cut=cut)
 
     async def deafen_bridge(self, deaf: bool) -> None:
-        """Channels of the bridge are open, and open, but nothing passes on them; or all is well again."""
+        """Channels of the bridge are open, and open, but nothing passes on them, ever; or new ones are well again."""
         await self._command("deafen_bridge", deaf=deaf)
 
     async def refuse_bridge_channels(self, refuse: bool) -> None:
         """Refuse websockets to the bridge (403), or take them again."""
         await self._command("refuse_bridge_channels", refuse=refuse)
+
+    async def speak(self, speakers: dict[str, str]) -> None:
+        """Have somebody else speak in each of these rooms: endpoint ids by room, of anybody."""
+        await self._command("speak", speakers=speakers)
 
     async def speaker_changes(self) -> list[dict[str, Any]]:
         """All that bridges ever said of speakers, whoever heard it: {room, endpoint_id, at_ms}, wall clock."""

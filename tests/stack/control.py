@@ -109,6 +109,9 @@ class Control:
     async def refuse_bridge_channels(self, refuse: bool) -> None:
         await self._bridge.command("refuse_channels", refuse=refuse)
 
+    async def speak(self, speakers: dict[str, str]) -> None:
+        await self._bridge.command("speak", speakers=speakers)
+
     async def speaker_changes(self) -> list[dict[str, Any]]:
         return await self._bridge.all_changes()
 

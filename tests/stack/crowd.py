@@ -12,6 +12,8 @@ import asyncio
 import contextlib
 import json
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from random import Random
 from xml.sax.saxutils import escape, quoteattr
 
@@ -46,6 +48,13 @@ class Guest:
         bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
         await self._socket.send_str(f"<iq xmlns='jabber:client' type='set' id='bind'>{bind}</iq>")
         await self._until("result")
+
+    async def ask_for_conference(self) -> None:
+        """Have the focus make the room, which nobody else may (jicofo's conference request)."""
+        request = f"<conference xmlns='http://jitsi.org/protocol/focus' room={quoteattr(self._room)}/>"
+        iq = f"<iq xmlns='jabber:client' type='set' id='conference' to='focus.{DOMAIN}'>{request}</iq>"
+        await self._socket.send_str(iq)
+        await self._until("focusjid")
 
     async def enter(self) -> None:
         """Join the room (XEP-0045); who is there says so with this presence."""
@@ -92,6 +101,23 @@ async def _listen(socket: aiohttp.ClientWebSocketResponse) -> None:
     """Take what comes, so that the server can go on sending."""
     async for _ in socket:
         pass
+
+
+@asynccontextmanager
+async def standing_by(session: aiohttp.ClientSession, url: str, room: str) -> AsyncIterator[Guest]:
+    """Somebody who is in a room for as long as this lasts, and does nothing."""
+    async with session.ws_connect(f"{url}/xmpp-websocket", protocols=("xmpp",), max_msg_size=0) as socket:
+        guest = Guest(socket, room)
+        await guest.login()
+        await guest.ask_for_conference()
+        await guest.enter()
+        listening = asyncio.create_task(_listen(socket))
+        try:
+            yield guest
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            await guest.leave()
 
 
 async def _one_after_the_other(session: aiohttp.ClientSession, url: str, room: str, random: Random) -> None:

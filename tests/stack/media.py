@@ -130,7 +130,9 @@ class MediaKeeper:
 
     async def end(self, room: Room, endpoint_id: str, reason: str) -> None:
         """End a session."""
-        sid = room.media.sid_by_endpoint[endpoint_id]
+        sid = room.media.sid_by_endpoint.get(endpoint_id)
+        if sid is None:
+            return  # it has ended meanwhile
         room.media.forget(endpoint_id)
         await self._tell(room.occupant(endpoint_id), session_terminate(sid, self._focus.jid, reason))
 
