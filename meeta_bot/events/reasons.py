@@ -12,7 +12,7 @@ class GapCause(StrEnum):
     LATE_JOIN = "late_join"
     SIGNALLING_LOST = "signalling_lost"
     SIGNALLING_RESUMED = "signalling_resumed"
-    REJOINED = "rejoined"
+    PUT_OUT = "put_out"
     PAGE_CRASHED = "page_crashed"
     PAGE_HUNG = "page_hung"
     BROWSER_CRASHED = "browser_crashed"

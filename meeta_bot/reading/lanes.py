@@ -193,7 +193,7 @@ def _elsewhere(event: LaneEvent, wall_ms: int, at_ms: Any) -> int | None:
 # Events that begin a time without sight, before its gap is recorded: the cause, and what is lost then.
 _BLINDS = {
     "signalling.lost": ("signalling_lost", "everything"),
-    "capture.reconnecting": ("rejoined", "everything"),
+    "capture.reconnecting": ("signalling_lost", "everything"),
     "bridge_channel.closed": ("bridge_channel_closed", "bridge_only"),
     "bridge.lost": ("bridge_unheard", "bridge_only"),
 }

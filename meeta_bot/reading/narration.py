@@ -162,7 +162,7 @@ _CAUSES = {
     "late_join": "the bot came later than others",
     "signalling_lost": "signalling was lost",
     "signalling_resumed": "signalling was interrupted",
-    "rejoined": "the bot had to join again",
+    "put_out": "the server put the bot out of the room",
     "page_crashed": "its page crashed",
     "page_hung": "its page hung",
     "browser_crashed": "its browser crashed",

@@ -70,12 +70,12 @@ class Story(msgspec.Struct, frozen=True):
         names = _Names(self.capture.endpoint_id)
         taken_back = _taken_back(self.events)
         last_gap: Gap | None = None
-        for event in self.events:
+        for event, after in zip(self.events, [*self.events[1:], None], strict=True):
             names.learn(event)
             gap = gap_of(event, milliseconds(event.row.occurred_at)) if event.type == "capture.gap" else None
             if gap is not None and gap.lost == "everything":
                 last_gap = gap
-            if everything or not _is_detail(event, self.capture.endpoint_id):
+            if everything or not _is_detail(event, after, self.capture.endpoint_id):
                 entry = _entry(event, names, gap, last_gap)
                 by = taken_back.get(str((event.payload or {}).get("message_id")), _NOT_TAKEN_BACK)
                 if event.type != "chat.message" or by is _NOT_TAKEN_BACK:
@@ -173,10 +173,12 @@ def _bounds(gap: Gap | None) -> str:
     return "inferred" if gap is None else f"between {moment_text(gap.start_ms)} and {moment_text(gap.end_ms)}"
 
 
-def _is_detail(event: DecodedEvent, own: str | None) -> bool:
+def _is_detail(event: DecodedEvent, after: DecodedEvent | None, own: str | None) -> bool:
     payload = event.payload or {}
     if event.type in narration.DETAILS or payload.get("is_interim"):
         return True
+    if event.type == "connection.failed":
+        return after is not None and after.type == "capture.reconnecting"  # which tells it again
     if event.type == "capture.reconnecting":
         return bool(payload.get("attempt", 1) != 1)  # one line an outage
     if event.type in ("audio.muted", "video.muted"):

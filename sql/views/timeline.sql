@@ -22,7 +22,10 @@ WHERE event.type NOT IN ('capture.hook_installed', 'capture.heartbeat', 'capture
     'conference.properties_changed', 'conference.p2p_changed', 'connection.established', 'connection.disconnected',
     'connection.stats_updated', 'bridge_channel.opened', 'focus.refused', 'media.connected', 'media.session_requested',
     'media.sender_limit_changed', 'meeting.identified', 'message.endpoint', 'participant.property_changed', 'recording.pending', 'track.added', 'track.removed', 'unknown')
-    -- One line an outage: the tries after the first one are details.
+    -- One line an outage: the tries after the first one are details, and each failure is told by what follows it.
+    AND (event.type <> 'connection.failed' OR NOT EXISTS (
+        SELECT FROM meeta.events AS next
+        WHERE next.capture_id = event.capture_id AND next.seq = event.seq + 1 AND next.type = 'capture.reconnecting'))
     AND (event.type <> 'capture.reconnecting' OR coalesce(event.payload->'attempt' <= '1', true));
 COMMENT ON VIEW meeta.timeline IS
     'What happened, gaps and outages of the recorder included, without the technical details that `meeta-bot timeline` '

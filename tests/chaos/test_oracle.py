@@ -152,7 +152,7 @@ def heard(*live: int, late: tuple[int, ...] = (), blind: tuple[tuple[int, int], 
     return Heard(
         [message(number).text for number in live],
         [message(number).text for number in late],
-        [Blind(from_at, to_at, "rejoined") for from_at, to_at in blind],
+        [Blind(from_at, to_at, "put_out") for from_at, to_at in blind],
     )
 
 

@@ -230,7 +230,7 @@ def outage() -> list[Event]:
         happening(SignallingLost(since_at=BEGAN_MS + 30_000, evidence="silent"), 45_000),
         happening(CaptureReconnecting(cause=GapCause.SIGNALLING_LOST), 60_000),
         happening(CaptureReconnecting(cause=GapCause.SIGNALLING_LOST, attempt=2), 61_000),
-        told_gap(30_000, 90_500, GapCause.REJOINED, evidence="last stanza"),
+        told_gap(30_000, 90_500, GapCause.PUT_OUT, evidence="last stanza"),
         joined(90_500, "c3", "Edsger", inferred=True),
         happening(ParticipantLeft(cause=LeftCause.UNSEEN, duration_ms=29_000), 30_000, "b2", inferred=True),
         told_gap(120_000, 150_000, GapCause.BRIDGE_CHANNEL_CLOSED, Lost.BRIDGE_ONLY),
@@ -250,8 +250,8 @@ async def test_a_timeline_shows_gaps_as_plainly_as_events(newest_database: str) 
     for line in (
         "0:45.0  signalling lost: nothing arrives from the server any more",
         "1:00.0  the bot lost the room and tries to get back: signalling was lost",
-        "1:30.5  COULD NOT SEE for 1:00, 0:30.0 to 1:30.5: the bot had to join again; what happened then is unknown"
-        " (last stanza)",
+        "1:30.5  COULD NOT SEE for 1:00, 0:30.0 to 1:30.5: the server put the bot out of the room; what happened then"
+        " is unknown (last stanza)",
         "1:30.5  Edsger joined  (between 0:30.0 and 1:30.5)",
         "0:30.0  Grace was gone after 0:29 or more  (between 0:30.0 and 1:30.5)",
         "2:30.0  COULD NOT HEAR for 0:30, 2:00.0 to 2:30.0: the bridge channel was closed; who spoke then is unknown",
@@ -293,7 +293,7 @@ async def test_programs_get_gaps_and_what_was_not_seen(newest_database: str) -> 
     _, out, _ = await run("timeline", "--json", "--database-url", newest_database)
     document = json.loads(out)
     assert [(gap["start_ms"], gap["end_ms"], gap["cause"], gap["lost"]) for gap in document["gaps"]] == [
-        (30_000, 90_500, "rejoined", "everything"),
+        (30_000, 90_500, "put_out", "everything"),
         (120_000, 150_000, "bridge_channel_closed", "bridge_only"),
     ]
     assert [event["seq"] for event in document["events"] if event["inferred"]] == [11, 12]

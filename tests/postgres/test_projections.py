@@ -76,7 +76,7 @@ def long_story(offset: int, meeting: str = MEETING) -> list[Event]:
         happening(ParticipantRenamed(old_name="Ada L", new_name="after she left"), 115, "a"),
         left(116, "a"),
         happening(ConferenceSubjectChanged(subject=f"Plans {offset}"), 120),
-        happening(CaptureGap(cause=GapCause.REJOINED, lost=Lost.EVERYTHING, from_at=1, to_at=2, missed=3), 130),
+        happening(CaptureGap(cause=GapCause.PUT_OUT, lost=Lost.EVERYTHING, from_at=1, to_at=2, missed=3), 130),
         identified(140, meeting),
         joined(150, "a", "Ada", room="breakout"),
         happening(CaptureHookInstalled(page_load="2", library_version="2.0"), 160),
@@ -382,7 +382,7 @@ def blind(begin_ms: int, end_ms: int, lost: Lost = Lost.EVERYTHING, *, is_old: b
     """A gap; an older recorder told its bounds by the wall clock only."""
     bounds: dict[str, Any] = {} if is_old else {"from_ms": begin_ms, "to_ms": end_ms}
     payload = CaptureGap(
-        cause=GapCause.REJOINED, lost=lost, from_at=BEGAN_MS + begin_ms, to_at=BEGAN_MS + end_ms, **bounds
+        cause=GapCause.PUT_OUT, lost=lost, from_at=BEGAN_MS + begin_ms, to_at=BEGAN_MS + end_ms, **bounds
     )
     return happening(payload, end_ms)
 

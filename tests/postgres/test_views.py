@@ -291,7 +291,7 @@ async def test_blind_moments(conference_url: str) -> None:
 
 async def test_a_gap_is_as_long_as_the_monotonic_clock_says(database_url: str) -> None:
     jumped = CaptureGap(
-        cause=GapCause.REJOINED,
+        cause=GapCause.PUT_OUT,
         lost=Lost.EVERYTHING,
         from_at=BEGAN_MS + 5000,
         to_at=BEGAN_MS + 3_609_000,

@@ -379,11 +379,11 @@ class Focus(Component):
 
     async def restart_media(self, room_name: str) -> None:
         """Terminate every session and offer anew, as jicofo does when a bridge fails."""
-        await self.media.renew(self.room(room_name), "gone")
+        self.media.renew(self.room(room_name), "gone")
 
     async def move_media(self, room_name: str, endpoint_id: str) -> None:
         """Move one endpoint to another session, as an operator can."""
-        await self.media.move(self.room(room_name), endpoint_id)
+        self.media.move(self.room(room_name), endpoint_id)
 
     def _room_and_nick(self, occupant: str) -> tuple[Room | None, str]:
         room_jid, _, nick = occupant.partition("/")

@@ -122,23 +122,23 @@ class MediaKeeper:
             if member.endpoint_id not in room.media.sid_by_endpoint and member.endpoint_id not in room.media.lost:
                 self._focus.spawn(self.offer(room, member.endpoint_id, after))
 
-    async def renew(self, room: Room, reason: str, after: float = 0.0) -> None:
+    def renew(self, room: Room, reason: str, after: float = 0.0) -> None:
         """End every session of a room and invite anew."""
         for endpoint_id in list(room.media.sid_by_endpoint):
-            await self.end(room, endpoint_id, reason)
+            self.end(room, endpoint_id, reason)
         self.offer_where_missing(room, after)
 
-    async def end(self, room: Room, endpoint_id: str, reason: str) -> None:
-        """End a session."""
+    def end(self, room: Room, endpoint_id: str, reason: str) -> None:
+        """End a session; its endpoint may never answer."""
         sid = room.media.sid_by_endpoint.get(endpoint_id)
         if sid is None:
             return  # it has ended meanwhile
         room.media.forget(endpoint_id)
-        await self._tell(room.occupant(endpoint_id), session_terminate(sid, self._focus.jid, reason))
+        self._focus.spawn(self._told(room.occupant(endpoint_id), session_terminate(sid, self._focus.jid, reason)))
 
-    async def move(self, room: Room, endpoint_id: str) -> None:
+    def move(self, room: Room, endpoint_id: str) -> None:
         """Move an endpoint, as an operator does: its session ends and the next begins."""
-        await self.end(room, endpoint_id, "moving")
+        self.end(room, endpoint_id, "moving")
         self._focus.spawn(self.offer(room, endpoint_id, MOVE_SECONDS * self._pace))
 
     # What clients say -----------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class MediaKeeper:
             room.bridges = 0
             self._focus.send(room.focus_presence(self._focus.jid))
             for endpoint_id in list(room.media.sid_by_endpoint):
-                await self.end(room, endpoint_id, "moving")
+                self.end(room, endpoint_id, "moving")
 
     def _is_back(self) -> None:
         after = (BACK_LATE_SECONDS if self._is_given_up else BACK_SOON_SECONDS) * self._pace
@@ -224,4 +224,4 @@ class MediaKeeper:
 
     async def _renewed(self, room: Room, after: float) -> None:
         await asyncio.sleep(after)
-        await self.renew(room, "moving")
+        self.renew(room, "moving")

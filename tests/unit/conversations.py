@@ -128,7 +128,7 @@ def times(random: Random) -> dict[str, Any]:
 
 def loss(random: Random) -> dict[str, Any]:
     return {
-        "cause": random.choice(["page_crashed", "signalling_lost", "rejoined"]),
+        "cause": random.choice(["page_crashed", "signalling_lost", "put_out"]),
         "attempt": random.choice([1, 2]),
         "detail": random.choice(TEXTS),
         "ago_ms": random.choice(AGO),

@@ -26,7 +26,7 @@ def happening(event_type: str, ms: int, wall_ms: int | None = None, **payload: A
     return Happening(event_type, ms, payload), BEGAN_MS + (ms if wall_ms is None else wall_ms)
 
 
-def gap(ms: int, begin: int, end: int, cause: str = "rejoined", lost: str = "everything") -> tuple[Happening, int]:
+def gap(ms: int, begin: int, end: int, cause: str = "put_out", lost: str = "everything") -> tuple[Happening, int]:
     """Return a gap with both clocks, recorded at `ms`."""
     bounds: dict[str, Any] = {"from_ms": begin, "to_ms": end, "from_at": BEGAN_MS + begin, "to_at": BEGAN_MS + end}
     return happening("capture.gap", ms, cause=cause, lost=lost, **bounds)
@@ -40,7 +40,7 @@ def test_the_monotonic_clock_counts_where_it_was_happening() -> None:
     jumped: dict[str, Any] = {
         "from_at": BEGAN_MS - 3_600_000,
         "to_at": BEGAN_MS,
-        "cause": "rejoined",
+        "cause": "put_out",
         "lost": "everything",
     }
     both = happening("capture.gap", 9000, from_ms=5000, to_ms=8500, **jumped)

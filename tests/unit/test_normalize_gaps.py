@@ -85,7 +85,7 @@ def test_signalling_that_ends_with_the_bot_s_own_leaving_is_not_lost(room: Captu
 def test_when_the_session_does_not_go_on_everything_is_lost_since_the_last_word(room: Capture) -> None:
     lose_signalling(room, 40)
     since = room.now - 40
-    room.lose("rejoined")
+    room.lose("put_out")
     gap = only_gap(room.arrive("alice"))
     assert (kind(gap), bounds(gap)) == (("signalling_lost", "everything"), (since, room.now))
 
@@ -101,7 +101,7 @@ def test_signalling_of_a_new_stay_that_comes_back_is_no_sight_of_the_room(room: 
 # --- the stay in the room ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cause", ["page_crashed", "page_hung", "browser_crashed", "signalling_lost", "rejoined"])
+@pytest.mark.parametrize("cause", ["page_crashed", "page_hung", "browser_crashed", "signalling_lost", "put_out"])
 def test_a_lost_stay_is_told_at_once_and_its_gap_at_the_first_sign_of_the_room(cause: str, room: Capture) -> None:
     lost = only(room.lose(cause, ago_ms=70))
     since = room.now - 70
@@ -136,7 +136,7 @@ def test_a_stay_that_ends_unasked_is_a_gap(room: Capture) -> None:
     assert types(room.say("conference.left")) == ["conference.left"]
     since = room.now
     gap = only_gap(room.join())
-    assert (kind(gap), bounds(gap)) == (("rejoined", "everything"), (since, room.now))
+    assert (kind(gap), bounds(gap)) == (("put_out", "everything"), (since, room.now))
 
 
 def test_a_stay_that_ends_on_purpose_is_none(room: Capture) -> None:
@@ -306,7 +306,7 @@ def test_it_is_missed_no_longer_when_nobody_is_there_any_more(room: Capture) -> 
 
 
 def test_each_half_of_what_a_return_brings_back_has_its_own_end(room: Capture) -> None:
-    room.lose("rejoined")
+    room.lose("put_out")
     room.arrive("alice")
     whole = only_gap(room.events)
     assert whole.lost.value == "everything"
@@ -316,7 +316,7 @@ def test_each_half_of_what_a_return_brings_back_has_its_own_end(room: Capture) -
 
 
 def test_a_return_to_a_room_in_which_nobody_is_left_misses_no_bridge(room: Capture) -> None:
-    room.lose("rejoined")
+    room.lose("put_out")
     room.join()
     assert gaps(hear_bridge(room)) == []
 
@@ -445,9 +445,9 @@ def test_a_gap_of_the_recorder_has_the_bounds_that_it_was_given(
 @pytest.mark.parametrize(
     "given",
     [
-        {"cause": "rejoined", "lost": "everything"},
+        {"cause": "put_out", "lost": "everything"},
         {"cause": "boredom", "lost": "everything", "ago_ms": 1},
-        {"cause": "rejoined", "lost": "everything", "ago_ms": -1},
+        {"cause": "put_out", "lost": "everything", "ago_ms": -1},
     ],
 )
 def test_a_gap_that_makes_no_sense_is_kept_as_unknown(given: dict[str, Any], room: Capture) -> None:

@@ -44,7 +44,7 @@ def row(event_type: str, ms: int, endpoint_id: str | None = None, *, flag: str =
     )
 
 
-def gap(ms: int, begin: int, end: int, cause: str = "rejoined", lost: str = "everything") -> EventRow:
+def gap(ms: int, begin: int, end: int, cause: str = "put_out", lost: str = "everything") -> EventRow:
     bounds: dict[str, Any] = {"from_ms": begin, "to_ms": end, "from_at": BEGAN_MS + begin, "to_at": BEGAN_MS + end}
     return row("capture.gap", ms, cause=cause, lost=lost, **bounds)
 
@@ -232,3 +232,10 @@ def test_breakout_rooms_are_told_by_name() -> None:
 
 def told_of(*rows: EventRow) -> list[str]:
     return sentences(Story(meeting(), capture("c", 1), [decoded(one) for one in rows], [], []))
+
+
+async def test_a_failure_that_begins_a_try_to_get_back_is_told_once() -> None:
+    failed = row("connection.failed", 100, error="connection.otherError", message="gone")
+    again = row("capture.reconnecting", 110, cause="signalling_lost", attempt=1, detail="gone")
+    assert [entry.event_type for entry in story(failed, again).entries()] == ["capture.reconnecting"]
+    assert [entry.event_type for entry in story(failed).entries()] == ["connection.failed"]

@@ -80,7 +80,7 @@ def left(state: State, message: Message) -> tuple[State, list[Event]]:
     """Note the bot's departure: CONFERENCE_LEFT(). When the bot did not want to, the room is lost."""
     found = [event(message, events.ConferenceLeft(), state.own_endpoint_id)]
     if state.in_conference and not state.leaving:
-        state = gaps.room_lost(state, message, GapCause.REJOINED, "the bot was out of the room unasked")
+        state = gaps.room_lost(state, message, GapCause.PUT_OUT, "the server put the bot out, as it does when it ends")
         return rejoin.away(state), found
     return updated(state, in_conference=False, leaving=state.leaving or state.comparison is None), found
 
