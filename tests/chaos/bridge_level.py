@@ -39,7 +39,10 @@ LONGEST = 8.0  # … that a bridge is away, at most
 BACK_TIMEOUT = 120.0  # … until every room is heard again
 LOOK_PAUSE = 0.1
 MEDIA_PACE = 0.1  # of what a focus takes to notice a bridge that failed
-COLUMNS = ("fault", "rooms", "changes", "stored", "found late", "in a gap", "silent", "heard again after (s)")
+COLUMNS = (
+    "fault", "rooms", "outage (s)", "heard again after (s)", "deaf (s)", "left the room", "changes", "stored",
+    "found late", "in a gap", "silent",
+)  # fmt: skip
 SETTINGS = {"MEETA_LEFT_ALONE_GRACE": "600", "MEETA_ROOMS_PER_PAGE": str(ROOMS)}
 _SPEAKERS = (
     "SELECT capture.room, event.endpoint_id, event.inferred OR event.initial AS late"
@@ -50,6 +53,7 @@ _GAPS = (
     "SELECT capture.room, event.payload FROM meeta.events AS event JOIN meeta.captures AS capture USING (capture_id)"
     " WHERE event.type = 'capture.gap'"
 )
+_LEFT = "SELECT extract(epoch FROM occurred_at) * 1000 FROM meeta.events WHERE type = 'capture.reconnecting'"
 _HEARD_SINCE = (
     "SELECT count(DISTINCT capture_id) FROM meeta.events"
     " WHERE type = 'dominant_speaker.changed' AND occurred_at > to_timestamp($1 / 1000.0)"
@@ -65,6 +69,7 @@ class Stage:
     database_url: str
     rooms: list[str]
     said: list[tuple[str, Message]] = field(default_factory=list)  # by room
+    left: list[float] = field(default_factory=list)  # when the bot left a room, wall clock in milliseconds
 
     async def talk(self, chance: Random) -> None:
         """Have somebody else speak in every room again and again; what a bridge may not have done is not counted."""
@@ -97,6 +102,7 @@ class Stage:
         connection = await asyncpg.connect(self.database_url)
         try:
             speakers = await connection.fetch(_SPEAKERS)
+            self.left = [float(row[0]) for row in await connection.fetch(_LEFT)]
             gaps = [(row["room"], json.loads(row["payload"])) for row in await connection.fetch(_GAPS)]
         finally:
             await connection.close()
@@ -144,6 +150,18 @@ async def _moved(stage: Stage, chance: Random) -> None:
     await asyncio.gather(*(stage.stack.restart_media(room) for room in stage.rooms))
 
 
+async def _focus_away(stage: Stage, chance: Random) -> None:
+    await stage.stack.focus("terminate")
+    await asyncio.sleep(chance.uniform(0.2, LONGEST))
+    await stage.stack.focus("start")
+
+
+async def _server_frozen(stage: Stage, chance: Random) -> None:
+    await stage.stack.prosody("freeze")
+    await asyncio.sleep(chance.uniform(0.2, LONGEST))
+    await stage.stack.prosody("thaw")
+
+
 async def _closed(stage: Stage, chance: Random) -> None:
     for room in stage.rooms:
         await stage.stack.close_bridge_channels(room)
@@ -158,6 +176,9 @@ class Fault:
     short: int
     long: int
     seconds: list[float] = field(default_factory=list)
+    outages: list[float] = field(default_factory=list)  # in seconds, as long as the fault lasted
+    deaf: list[float] = field(default_factory=list)  # in seconds, of each room: the gaps from the fault until the next
+    left: int = 0  # how often the bot left a room
     account: Account = field(default_factory=Account)
 
 
@@ -174,6 +195,8 @@ def _faults(channel: BridgeChannel) -> list[Fault]:
         Fault("bridge cut off", _cut_off, 1, 15),
         Fault("half open", _half_open, 1, 15),
         Fault("moved", _moved, 1, 10),
+        Fault("focus away", _focus_away, 1, 10),
+        Fault("XMPP server frozen", _server_frozen, 1, 10),
     ]
 
 
@@ -200,7 +223,9 @@ async def _run(options: Options, channel: BridgeChannel) -> tuple[list[Fault], l
         for number, fault in enumerate(order, 1):
             await asyncio.sleep(chance.uniform(*CALM))
             began.append((time.time_ns() // 1_000_000, fault))
+            moment = time.monotonic()
             await fault.inject(stage, chance)
+            fault.outages.append(time.monotonic() - moment)
             fault.seconds.append(await stage.heard_again())
             seconds = fault.seconds[-1]
             told = f"  {number} of {len(order)}: {fault.name}, heard again after {seconds:.1f} s"
@@ -210,7 +235,18 @@ async def _run(options: Options, channel: BridgeChannel) -> tuple[list[Fault], l
         await stage.recorder.stopped()
         heard = await stage.heard()
         said = [(room, message) for room, message in stage.said if began[0][0] <= message.begun_at <= calm_until]
+    _measure(began, heard, stage.left)
     return faults, _judge(faults, began, said, heard)
+
+
+def _measure(began: list[tuple[int, Fault]], heard: dict[str, Heard], left: list[float]) -> None:
+    """Count for each fault how long each room was not heard, and how often the bot left one, until the next fault."""
+    ends = [at for at, _ in began[1:]] + [2**62]
+    for (at, fault), end in zip(began, ends, strict=True):
+        fault.left += sum(at <= moment < end for moment in left)
+        for log in heard.values():
+            lengths = [gap.to_at - gap.from_at for gap in log.blind if at <= gap.to_at < end]
+            fault.deaf.append(sum(lengths) / 1000)
 
 
 def _judge(
@@ -235,15 +271,17 @@ def _section(options: Options, faults: list[Fault]) -> Section:
     rooms = sum(len(fault.seconds) for fault in faults) * ROOMS
     caption = (
         "Changes of the dominant speaker that the bridge made from a fault until the next: each is stored when it was "
-        "made, found when the bridge was heard again, or lies in a gap. *Heard again after*: from the end of the fault "
-        "until every room had a change that came after it, median and longest."
+        "made, found when the bridge was heard again, or lies in a gap. *Outage*: how long the fault lasted. *Heard "
+        "again after*: from its end until every room had a change that came after it. *Deaf*: the gaps of a room. "
+        "Median and longest of each."
     )
     rows = [
         [
             fault.name,
-            *(f"{figure:,}" for figure in (len(fault.seconds) * ROOMS, account.said, account.stored, account.late)),
+            f"{len(fault.seconds) * ROOMS:,}",
+            *(f"{statistics.median(one):.1f}, {max(one):.1f}" for one in (fault.outages, fault.seconds, fault.deaf)),
+            *(f"{figure:,}" for figure in (fault.left, account.said, account.stored, account.late)),
             *(f"{figure:,}" for figure in (account.in_gap, account.silent)),
-            f"{statistics.median(fault.seconds):.1f}, {max(fault.seconds):.1f}",
         ]
         for fault in faults
         if fault.seconds

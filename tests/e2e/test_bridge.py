@@ -186,6 +186,29 @@ async def test_an_endpoint_that_is_moved_stays_in_the_room_and_hears_the_next_br
     await ada.leave()
 
 
+async def test_a_bridge_that_has_forgotten_the_bot_is_heard_in_the_next_session(
+    by_data_channel: Stack, people: People, newest_database: str, tmp_path: Path
+) -> None:
+    """Without ICE for long, a bridge forgets an endpoint and tells nobody: the old session never comes back."""
+    stack, url = by_data_channel, by_data_channel.room_url("forgotten")
+    await stack.cut_bridge(True)
+    ada = await people.participant(url)
+    await ada.join("Ada")
+    environment = {**QUICK, "MEETA_MEDIA_RESTART_MS": "5001", **folder_for_spool(tmp_path)}
+    async with recording(url, "--database-url", newest_database, **environment) as recorder:
+        await recorder.logged("in the room")
+        await recorder.logged(WARNING)
+        await recorder.until_stored(newest_database, "conference.failed")  # the library gives up: conference.iceFailed
+        await stack.cut_bridge(False)
+        await recorder.logged("the bridge is heard again")
+        await recorder.stopped()
+    rows = await stored.rows(newest_database)
+    assert "media.session_requested" in {row["type"] for row in rows}
+    assert len(stored.bridge_gaps(rows)) == 1
+    await assert_stayed(newest_database, rows)
+    await ada.leave()
+
+
 async def test_a_session_that_brings_nothing_is_asked_for_anew_and_the_room_is_left_only_when_that_is_refused(
     by_data_channel: Stack, people: People, newest_database: str, tmp_path: Path
 ) -> None:

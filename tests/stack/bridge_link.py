@@ -27,8 +27,10 @@ class BridgeAway(Exception):
 class BridgeLink:
     """One bridge, which can be killed, frozen, and started again."""
 
-    def __init__(self) -> None:
+    def __init__(self, expiry_seconds: float) -> None:
+        """Prepare; an endpoint without working ICE is forgotten after `expiry_seconds`."""
         self.port = 0
+        self._expiry_seconds = expiry_seconds
         self.changed = asyncio.Event()  # it began or ended; whoever waits clears it
         self._process: asyncio.subprocess.Process | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -57,6 +59,7 @@ class BridgeLink:
             "-m",
             "tests.stack.bridge_process",
             str(os.getpid()),
+            str(self._expiry_seconds),
             cwd=REPOSITORY,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

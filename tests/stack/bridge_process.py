@@ -18,10 +18,10 @@ from tests.stack.data_channel import DataChannels
 from tests.stack.processes import die_with_parent
 
 
-async def serve() -> None:
+async def serve(expiry_seconds: float) -> None:
     """Serve until SIGTERM."""
     bridge = Bridge()
-    parts = (bridge, DataChannels(bridge))
+    parts = (bridge, DataChannels(bridge, expiry_seconds))
 
     async def command(request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -45,4 +45,4 @@ async def serve() -> None:
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[1]))
     logging.basicConfig(level=logging.ERROR)
-    asyncio.run(serve())
+    asyncio.run(serve(float(sys.argv[2])))

@@ -109,6 +109,11 @@ class Endpoint:
         if self._dtls.state == "connected":
             await self._sctp.start(RTCSctpCapabilities(MESSAGE_BYTES), SCTP_PORT)
 
+    @property
+    def has_ice(self) -> bool:
+        """Whether ICE works, by its own consent checks."""
+        return self._ice.state == "completed"
+
     def on_channel(self, opened: Callable[[RTCDataChannel], None]) -> None:
         """Call `opened` with the channel that the endpoint opens."""
         self._sctp.on("datachannel", opened)
@@ -137,8 +142,10 @@ class DataChannel:
 class DataChannels:
     """All endpoints' sessions. The public coroutines are commands."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, expiry_seconds: float) -> None:
+        """Prepare; an endpoint that has been without working ICE for so long is forgotten."""
         self._bridge = bridge
+        self._expiry_seconds = expiry_seconds
         self._network = Network()
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,7 +156,16 @@ class DataChannels:
         endpoint = Endpoint(self._network)
         endpoint.on_channel(lambda channel: self._opened(room, endpoint_id, channel))
         self._endpoints[room, endpoint_id] = endpoint
+        self._spawn(self._expire(room, endpoint_id, endpoint))
         return await endpoint.offer()
+
+    async def _expire(self, room: str, endpoint_id: str, endpoint: Endpoint) -> None:
+        """Forget an endpoint whose ICE does not work for too long, as the real bridge: nobody is told."""
+        await asyncio.sleep(self._expiry_seconds)
+        while endpoint.has_ice:  # noqa: ASYNC110 - no state to wait for: it has to last
+            await asyncio.sleep(self._expiry_seconds)
+        if self._endpoints.get((room, endpoint_id)) is endpoint:
+            await self.release(room, endpoint_id)
 
     async def connect(
         self, room: str, endpoint_id: str, ufrag: str, pwd: str, fingerprints: list[tuple[str, str]]

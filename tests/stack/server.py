@@ -25,6 +25,7 @@ from tests.stack.web import WebServer
 DOMAIN = "meet.jitsi"  # what docker-jitsi-meet calls it; it is a name inside XMPP and needs no DNS
 COMPONENT_TIMEOUT_SECONDS = 10
 DEFAULT_HIBERNATION_SECONDS = 5
+EXPIRY_SECONDS = 120  # of an endpoint without working ICE (jitsi-videobridge)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ async def running_stack(settings: Settings) -> AsyncIterator[str]:
         )
         exits.push_async_callback(prosody.stop)
         await prosody.start()
-        bridge = BridgeLink()
+        bridge = BridgeLink(EXPIRY_SECONDS * settings.media_pace)
         exits.push_async_callback(bridge.close)
         await bridge.start()
         front = FrontDoor(directory / "web.sock", lambda: prosody.http_port, lambda: bridge.port)
