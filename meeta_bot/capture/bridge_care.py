@@ -11,11 +11,14 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
-from meeta_bot.events import BridgeLost
+from meeta_bot.events import BridgeLost, BridgeRestored, FocusReturned, MediaReceived, MediaSessionMissing
 from meeta_bot.settings import Settings
 
 COSTS = "speakers, reactions and statistics are not recorded until it is back"
 BRIDGE_COUNT = "bridge-count"  # a property in the focus's presence (jicofo): how many bridges it could use
+
+CaredFor = BridgeLost | BridgeRestored | FocusReturned | MediaReceived | MediaSessionMissing
+CARED_FOR = (BridgeLost, BridgeRestored, FocusReturned, MediaReceived, MediaSessionMissing)
 
 
 class BridgeCare:
@@ -30,6 +33,20 @@ class BridgeCare:
         self._has_warned = False
         self._returns = 0
         self._returned_ms: float | None = None
+
+    def note(self, payload: CaredFor, now_ms: float, *, bridges: str | None, leave: Callable[[str], None]) -> None:
+        """Do what an event asks for; parameters as of :meth:`missing`."""
+        match payload:
+            case BridgeLost():
+                self.lost(payload)
+            case BridgeRestored():
+                self.restored()
+            case MediaSessionMissing(evidence=evidence):
+                self.missing(now_ms, bridges=bridges, leave=lambda: leave(evidence or "no media session"))
+            case MediaReceived(bytes=count, seconds=seconds):
+                self._log.warning("media is received that is not wanted", bytes=count, seconds=seconds)
+            case FocusReturned(away_ms=away_ms):
+                self._log.info("the conference focus is back", away_ms=away_ms)
 
     def lost(self, payload: BridgeLost) -> None:
         """Warn once that the bridge is not heard: now, or when a channel that closed is not back in the usual time."""

@@ -18,7 +18,7 @@ import uuid_utils
 
 from meeta_bot import __version__, events
 from meeta_bot.capture.admission import ANSWERS, Action, Refusal
-from meeta_bot.capture.bridge_care import BRIDGE_COUNT, BridgeCare
+from meeta_bot.capture.bridge_care import BRIDGE_COUNT, CARED_FOR, BridgeCare, CaredFor
 from meeta_bot.capture.browser.seats import Seat, Seats
 from meeta_bot.capture.departure import next_departure
 from meeta_bot.capture.log import CaptureLog, damage_report
@@ -33,12 +33,13 @@ from meeta_bot.capture.normalize.reports import (
     StartReport,
     TelemetryReport,
 )
-from meeta_bot.capture.phases import TABLE, WAITING, Phase
+from meeta_bot.capture.phases import TABLE, Phase
 from meeta_bot.capture.reconnect import Reconnect
 from meeta_bot.capture.request import CaptureRequest
 from meeta_bot.capture.spool import Position, Spool
 from meeta_bot.capture.standstill import Stall
 from meeta_bot.capture.stay import News, Queued, RoomLoss, Seated, Stay
+from meeta_bot.capture.waiting import Waiting
 from meeta_bot.clock import Clock
 from meeta_bot.errors import SpoolError
 from meeta_bot.events import EndReason, Event, GapCause, Lost
@@ -75,7 +76,7 @@ class Recorder:
         self._bridge_care = BridgeCare(settings, self._log)
         self._was_in_room = False
         self._first_in_by_ms = math.inf  # who was never in the room tries until then
-        self._waiting_since_ms = 0.0
+        self._waiting = Waiting(settings, clock, self._log)
         self._stays = 0
         self._stay: Stay | None = None  # None between two stays
         self._kept_seat: Seat | None = None  # the former stay's, until the present one has its own
@@ -114,7 +115,7 @@ class Recorder:
         """Record until something ends it; always ends with a reason, which is also the last event."""
         await self._guarded(self.log.report(self._introduction()))
         tasks = [asyncio.create_task(self._guarded(self._live()), name=f"live {self.capture_id}")]
-        beside = (self._heartbeats(), self._depart_in_time(), self._remind_of_waiting())
+        beside = (self._heartbeats(), self._depart_in_time(), self._waiting.remind(lambda: self.phase))
         tasks += [asyncio.create_task(self._guarded(work)) for work in beside]
         end = self.end = await self._ending
         self._enter(Phase.LEAVING)
@@ -159,8 +160,6 @@ class Recorder:
         is_part = phase in (Phase.LOADING, Phase.CONNECTING, Phase.JOINING)
         if is_part and self.phase is Phase.RECONNECTING:
             return
-        if phase in WAITING and self.phase is not phase:
-            self._waiting_since_ms = self._clock.monotonic_ms()
         if phase not in (self.phase, *TABLE[self.phase].following):
             self._log.error("a phase that the table does not have here", phase=phase.value, before=self.phase.value)
         self.phase = phase
@@ -273,14 +272,6 @@ class Recorder:
         if self.log.state.telemetry is self._spool.is_nearly_full:
             await self.log.report(TelemetryReport(is_kept=not self._spool.is_nearly_full))
 
-    async def _remind_of_waiting(self) -> None:
-        """Say now and then that the bot still waits for somebody, and since when."""
-        while True:
-            await asyncio.sleep(self._settings.waiting_reminder)
-            if self.phase in WAITING:
-                seconds = round((self._clock.monotonic_ms() - self._waiting_since_ms) / 1000)
-                self._log.info("still waiting", phase=self.phase.value, seconds=seconds)
-
     def stood_still(self, stall: Stall) -> None:
         """Record a standstill. The page had time, unless the whole machine was suspended, and keeps what it saw."""
         is_suspended = stall.suspended_ms > 0
@@ -328,7 +319,7 @@ class Recorder:
             self._log.info("the library can emit events without a type here", events=len(payload.unknown_events))
 
     def _note_connection(self, stay: Stay, _: events.ConnectionEstablished) -> None:
-        if not stay.is_in_room:
+        if not stay.is_in_room and self.phase is Phase.CONNECTING:
             self._enter(Phase.JOINING)
 
     def _arrive(self, stay: Stay, payload: events.ConferenceJoined) -> None:
@@ -343,9 +334,7 @@ class Recorder:
         self._reconnect.back()
 
     def _wait_in_lobby(self, stay: Stay, _: events.CaptureLobbyWaiting) -> None:
-        self._enter(Phase.LOBBY)
-        self.settled.set()
-        self._log.info("waiting in the lobby")
+        self._wait(Phase.LOBBY, "the room has a lobby")
         stay.knock()
 
     def _miss_signalling(self, stay: Stay, _: events.SignallingLost) -> None:
@@ -355,22 +344,12 @@ class Recorder:
     def _trust_signalling(self, stay: Stay, _: events.SignallingRestored) -> None:
         stay.signalling_is_back()
 
-    def _miss_bridge(self, _stay: Stay, payload: events.BridgeLost) -> None:
-        self._bridge_care.lost(payload)
+    def _care_for_bridge(self, stay: Stay, payload: CaredFor) -> None:
+        def leave(why: str) -> None:
+            stay.lose(RoomLoss(GapCause.BRIDGE_UNHEARD, why))
 
-    def _hear_bridge(self, _stay: Stay, _: events.BridgeRestored) -> None:
-        self._bridge_care.restored()
-
-    def _miss_media(self, stay: Stay, payload: events.MediaSessionMissing) -> None:
-        loss = RoomLoss(GapCause.BRIDGE_UNHEARD, payload.evidence or "no media session")
         bridges = self.log.state.properties.get(BRIDGE_COUNT)
-        self._bridge_care.missing(self._clock.monotonic_ms(), bridges=bridges, leave=lambda: stay.lose(loss))
-
-    def _note_received(self, _stay: Stay, payload: events.MediaReceived) -> None:
-        self._log.warning("media is received that is not wanted", bytes=payload.bytes, seconds=payload.seconds)
-
-    def _note_focus(self, _stay: Stay, payload: events.FocusReturned) -> None:
-        self._log.info("the conference focus is back", away_ms=payload.away_ms)
+        self._bridge_care.note(payload, self._clock.monotonic_ms(), bridges=bridges, leave=leave)
 
     def _hear_focus(self, stay: Stay, payload: events.FocusRefused) -> None:
         if stay.is_in_room:
@@ -406,9 +385,8 @@ class Recorder:
 
     def _wait(self, phase: Phase, why: str | None) -> None:
         """Wait for somebody, which takes no more work."""
-        if self.phase is not phase:
-            self._enter(phase)
-            self._log.info(phase.value, said=why)
+        self._enter(phase)
+        self._waiting.begin(phase, why)
         self.settled.set()
 
     def _note_asked_in(self, stay: Stay, _: events.CaptureEntering) -> None:
@@ -421,17 +399,13 @@ _REACTIONS: dict[type[News], Callable[[Recorder, Stay, Any], None]] = {
     Queued: Recorder._wait_in_queue,
     Refusal: Recorder._accept,
     events.CaptureEntering: Recorder._note_asked_in,
-    events.BridgeLost: Recorder._miss_bridge,
-    events.BridgeRestored: Recorder._hear_bridge,
     events.CaptureHookInstalled: Recorder._note_library,
     events.CaptureLobbyWaiting: Recorder._wait_in_lobby,
     events.ConferenceJoined: Recorder._arrive,
     events.ConnectionEstablished: Recorder._note_connection,
-    events.FocusReturned: Recorder._note_focus,
-    events.MediaReceived: Recorder._note_received,
-    events.MediaSessionMissing: Recorder._miss_media,
     events.SignallingLost: Recorder._miss_signalling,
     events.SignallingRestored: Recorder._trust_signalling,
+    **dict.fromkeys(CARED_FOR, Recorder._care_for_bridge),
     **dict.fromkeys(ANSWERS, Recorder._judge),
     events.FocusRefused: Recorder._hear_focus,
 }

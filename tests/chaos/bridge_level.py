@@ -154,6 +154,9 @@ async def _focus_away(stage: Stage, chance: Random) -> None:
     await stage.stack.focus("terminate")
     await asyncio.sleep(chance.uniform(0.2, LONGEST))
     await stage.stack.focus("start")
+    async with asyncio.timeout(BACK_TIMEOUT):  # recorders ask it back
+        while not all([await stage.stack.members(room) for room in stage.rooms]):
+            await asyncio.sleep(LOOK_PAUSE)
 
 
 async def _server_frozen(stage: Stage, chance: Random) -> None:
