@@ -155,7 +155,7 @@ async def _focus_away(stage: Stage, chance: Random) -> None:
     await asyncio.sleep(chance.uniform(0.2, LONGEST))
     await stage.stack.focus("start")
     async with asyncio.timeout(BACK_TIMEOUT):  # recorders ask it back
-        while not all([await stage.stack.members(room) for room in stage.rooms]):
+        while not all([await stage.stack.members(room) for room in stage.rooms]):  # noqa: ASYNC110 - another process
             await asyncio.sleep(LOOK_PAUSE)
 
 
