@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from meeta_bot.capture import admission
 from tests.e2e import stored
-from tests.e2e.conftest import People
+from tests.e2e.conftest import Deployment, People
 from tests.e2e.recorder_process import folder_for_spool, recording
 from tests.stack.client import Stack
 
@@ -19,6 +20,15 @@ GUESTS_ONLY = "not-authorized"  # what jicofo answers to guests of a secure doma
 # As the hook tells it, and as libraries of later years do.
 WORDS = ("the conference focus answered not-authorized", "conference.authenticationRequired")
 FOR_EVER = 1_000_000
+
+
+async def test_every_answer_that_the_served_library_knows_has_a_meaning(deployment: Deployment, people: People) -> None:
+    person = await people.participant(deployment.room_url(deployment.new_room()))
+    for kind, known in (("conference", admission.CONFERENCE), ("connection", admission.CONNECTION)):
+        names = await person.page.evaluate(f"Object.values(JitsiMeetJS.errors.{kind})")
+        names = [name for name in names if isinstance(name, str)]  # enumerations of details lie beside them
+        assert names
+        assert set(names) <= known.keys()
 
 
 async def test_a_guest_of_a_secure_domain_waits_for_the_host(
