@@ -97,6 +97,18 @@ describe('a bridge', () => {
         assert.deepEqual(page.bridge().slice(1), [ [ 'bridge_lost', { ago_ms: 2000, evidence: 'closed' } ] ]);
     });
 
+    it('whose channel is replaced and heard within a second was lost since its last word on the old one', () => {
+        const page = openMeeting();
+
+        page.hear();
+        page.chat(1);
+        page.advance(400);
+        page.hear();
+        const lost = [ 'bridge_lost', { ago_ms: 1400, evidence: 'closed' } ];
+
+        assert.deepEqual(page.bridge().slice(1), [ lost, [ 'bridge_heard', { channel: 'new' } ] ]);
+    });
+
     it('that was never heard on an open channel is lost since it was needed', () => {
         const page = openMeeting();
 

@@ -176,6 +176,18 @@ describe('the conference', () => {
         assert.ok(listening > 0);
     });
 
+    it('goes on to hear of its room when the library fails at a stanza', () => {
+        const page = openRoom();
+        const { JitsiConnection } = page.global.JitsiMeetJS;
+        const failing = { onPresenceUnavailable() { throw new TypeError('of no session'); } };
+
+        page.connection.initJitsiConference = (...args) => Object.assign(
+            JitsiConnection.prototype.initJitsiConference.apply(page.connection, args), { room: failing });
+        page.established();
+        assert.equal(page.task(() => failing.onPresenceUnavailable('stanza')), true);
+        assert.deepEqual(page.messages().at(-1).args, [ 'library onPresenceUnavailable', 'of no session' ]);
+    });
+
     it('is joined with the password, if there is one', () => {
         const page = openRoom({ request: { password: 'open sesame' } });
 

@@ -113,9 +113,8 @@ class Component:
         self._allowed.clear()
         self._away.clear()
         if self._writer is not None:
-            await self._writer.drain()
-            self._writer.close()
-            await self._away.wait()
+            self._writer.write(b"</stream:stream>")  # just closed, the server might lose what was said before
+            await wait_for(self._away.wait(), f"the end of {self.domain}'s stream")
 
     def allow(self) -> None:
         """Let it connect again."""

@@ -51,10 +51,14 @@
             const evidence = this.problem(open, now, awakeAt);
 
             if (evidence !== null && this.lostAt === null) {
-                this.lostAt = Math.max(this.neededAt, this.heardAt ?? this.neededAt);
-                this.toldAt = now;
-                this.outbox.push('hook.bridge_lost', [ { ago_ms: Math.round(now - this.lostAt), evidence } ]);
+                this.tellLost(evidence, now);
             }
+        }
+
+        tellLost(evidence, now) {
+            this.lostAt = Math.max(this.neededAt, this.heardAt ?? this.neededAt);
+            this.toldAt = now;
+            this.outbox.push('hook.bridge_lost', [ { ago_ms: Math.round(now - this.lostAt), evidence } ]);
         }
 
         /**
@@ -98,6 +102,9 @@
         word(channel, now) {
             const isNew = !this.known.has(channel);
 
+            if (isNew && this.channels.has(this.heardOn) && this.lostAt === null && this.neededAt !== null) {
+                this.tellLost('closed', now); // another channel took the place of the last one before anybody looked
+            }
             this.known.add(channel);
             this.heardAt = now;
             this.askedAt = null;

@@ -81,6 +81,7 @@
         seat.conference = seat.connection.initJitsiConference(request.room, conferenceOptions());
         meetaBot.listenToConference(library, seat.conference, seat.outbox);
         seat.watch.enter(seat.conference);
+        keepListening(seat);
         tellEntering(seat);
         meetaBot.tellRefusals(seat.connection, seat.conference, seat.outbox);
         seat.conference.setDisplayName(request.display_name);
@@ -169,6 +170,31 @@
             }
         }
     };
+
+    /**
+     * Keeps the library listening when it fails at a stanza of the room. Strophe drops a handler that throws, and then
+     * nothing of that kind is heard any more: one build of 2021 fails when the focus leaves, and after that hears of no
+     * departure.
+     */
+    function keepListening(seat) {
+        const room = seat.conference.room;
+
+        for (const name of [ 'onMessage', 'onPresence', 'onPresenceError', 'onPresenceUnavailable' ]) {
+            const handle = room?.[name];
+
+            if (typeof handle === 'function') {
+                room[name] = function handled(...args) {
+                    try {
+                        return handle.apply(this, args);
+                    } catch (error) {
+                        seat.outbox.push('hook.error', [ `library ${name}`, meetaBot.problemText(error) ]);
+
+                        return true;
+                    }
+                };
+            }
+        }
+    }
 
     /** Tells when the room is asked to let the bot in: with the first presence, after the focus said yes. */
     function tellEntering(seat) {
