@@ -42,6 +42,18 @@ def test_a_recording_goes_through_its_states_once_each(room: Capture) -> None:
     )
 
 
+def test_a_recorder_that_does_not_name_its_session_records_by_the_focus_s_word(room: Capture) -> None:
+    """Libraries since 2022 call such a session pending until it is over."""
+    session(room, "pending")
+    said = {"session_id": "s-1", "status": "on", "mode": "file", "initiator": "alice"}
+    started = only(room.say("presence.recording", said))
+    assert started.payload == events.RecordingStarted(session_id="s-1", mode="file", initiator_endpoint_id="alice")
+    assert room.say("presence.recording", said) == session(room, "pending") == session(room, "on") == []
+    over = only(room.say("presence.recording", {**said, "status": "off", "initiator": "bob"}))
+    assert isinstance(over.payload, events.RecordingStopped)
+    assert over.payload.terminator_endpoint_id == "bob"
+
+
 def test_a_recording_that_runs_already_is_initial() -> None:
     capture = Capture()
     assert told(session(capture, "on")) == [("recording.started", None, True)]

@@ -48,9 +48,10 @@ def _moved_on(state: State, session: RecorderSessionArgument, message: Message) 
 
 
 def focus_presence(state: State, message: Message) -> tuple[State, list[Event]]:
-    """Take from the focus who started a session, and that it is off or failed; RECORDER_STATE_CHANGED came before.
+    """Take from the focus who started a session, that it is on, off or failed; RECORDER_STATE_CHANGED came before.
 
-    The library calls a session off when its recorder has left as well, and never when that does not name its session.
+    The library calls a session on when its recorder is there, since 2022 one that names its session; and off when that
+    one has left as well.
     """
     said = msgspec.convert(argument(message, 0), _FocusPresence)
     known = state.recordings.get(said.session_id)
@@ -58,6 +59,9 @@ def focus_presence(state: State, message: Message) -> tuple[State, list[Event]]:
         return state, []
     if said.status == "off":
         return _called_off(state, said, message)
+    if said.status == "on" and known.status != "on":
+        session = RecorderSessionArgument(id=said.session_id, status="on", mode=said.mode, initiator=said.initiator)
+        return _moved_on(state, session, message)
     if said.initiator is None:
         return state, []
     if known.initiator is None:
@@ -75,6 +79,8 @@ def _called_off(state: State, said: _FocusPresence, message: Message) -> tuple[S
 
 def _advanced(before: Recording, session: RecorderSessionArgument, message: Message) -> Recording:
     status = session.status or before.status
+    if before.status == "on" and status == "pending":
+        status = "on"  # by the focus's word; the library waits for a recorder that names its session
     starts = status == "on" and before.status != "on"
     return updated(
         before,
