@@ -161,6 +161,11 @@ class Settings(BaseSettings):
     media_restart_longest_ms: int = Field(
         60_000, gt=0, description="longest pause between requests for a media session; each takes 20 s to fail"
     )
+    media_invitation_ms: int = Field(
+        30_000,
+        gt=0,
+        description="no media session comes: then the room may be left and entered; a busy focus took 15 s",
+    )
     library_gives_up_ms: int = Field(
         60_000, gt=0, description="for the library to get its media path back by itself; it tries three times"
     )

@@ -202,7 +202,7 @@ class ConnectionInterrupted(Payload):
 
 @event_type("connection.restored", "conference.connectionRestored")
 class ConnectionRestored(Payload):
-    """The bot's media path (ICE) is back."""
+    """The bot's media path (ICE) is back, or that of a newer session stands (origin ``hook.media_path``)."""
 
     down_ms: int | None = None
 

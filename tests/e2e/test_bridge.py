@@ -19,6 +19,8 @@ from tests.stack.client import Stack
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 QUICK = {"MEETA_BRIDGE_ASK_MS": "500", "MEETA_BRIDGE_SILENCE_MS": "1500", "MEETA_BRIDGE_OPEN_MS": "2000"}
+# The local bridge has no media path (ICE) beside websockets, which the library is given time to get back.
+WITHOUT_MEDIA = {"MEETA_LIBRARY_GIVES_UP_MS": "3000"}
 WARNING = "the bridge can't be heard"
 PACE = 0.1  # of what a focus takes to do about a bridge that failed
 
@@ -149,7 +151,9 @@ async def test_a_websocket_that_carries_nothing_or_is_refused_is_as_deaf(
         await own_stack.refuse_bridge_channels(True)
     ada = await people.participant(url)
     await ada.join("Ada")
-    async with recording(url, "--database-url", newest_database, **QUICK, **folder_for_spool(tmp_path)) as recorder:
+    async with recording(
+        url, "--database-url", newest_database, **QUICK, **WITHOUT_MEDIA, **folder_for_spool(tmp_path)
+    ) as recorder:
         await recorder.logged("in the room")
         if fault == "half-open":
             await recorder.until_stored(newest_database, "bridge_channel.opened")

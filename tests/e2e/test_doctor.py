@@ -92,7 +92,7 @@ async def test_the_shape_of_the_page_is_told_and_the_room_is_not_made(
     assert answer["page"]["found"] == "HTTP status 200, no TLS"
     assert "logged in anonymously over websocket (BOSH is available, too)" in answer["login"]["found"]
     assert answer["lobby"]["found"].startswith("announced by the server")
-    assert answer["breakout rooms"]["found"].startswith("not announced")
+    assert answer["breakout rooms"]["found"].startswith("announced by the server")
     assert answer["transcription"]["found"] == "on (transcription.enabled)"
     assert answer["peer to peer"]["found"] == "off (p2p.enabled)"
     with pytest.raises(StackError):

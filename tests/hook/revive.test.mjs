@@ -218,13 +218,26 @@ describe('a media session in which the bridge is not heard', () => {
         assert.equal(page.session.terminated.length, 1);
     });
 
-    it('that is gone is told when none came for 10 s, and now and then again', () => {
+    it('is given time once its media path is up, as a new one is', () => {
+        const page = openMeeting();
+
+        page.session.iceState = 'checking';
+        page.hear();
+        page.chat(40);
+        page.session.iceState = 'connected';
+        page.chat(8);
+        assert.deepEqual(page.session.terminated, []);
+        page.chat(5);
+        assert.equal(page.session.terminated.length, 1);
+    });
+
+    it('that is gone is told when none came for 30 s, and now and then again', () => {
         const page = openMeeting();
 
         page.hear();
         page.chat(8);
         page.room.jvbJingleSession = null;
-        page.chat(10);
+        page.chat(30);
         assert.deepEqual(page.asked(), []);
         page.chat(2);
         assert.deepEqual(page.asked(), [ [ 'media_missing', 'no media session' ] ]);
@@ -234,11 +247,11 @@ describe('a media session in which the bridge is not heard', () => {
         assert.equal(page.asked().length, 2);
     });
 
-    it('that is refused is told when none came for 10 s', () => {
+    it('that is refused is told when none came for 30 s', () => {
         const page = openMeeting();
 
         page.hear();
-        page.chat(30);
+        page.chat(50);
         assert.deepEqual(page.asked(), [ [ 'media_restart', { attempt: 1 } ], [ 'media_missing', 'no media session' ] ]);
     });
 
@@ -250,6 +263,33 @@ describe('a media session in which the bridge is not heard', () => {
         page.chat(310);
         assert.deepEqual(page.asked().filter(([ what ]) => what === 'media_missing'),
             [ [ 'media_missing', 'the bridge is not heard in any session' ] ]);
+    });
+});
+
+describe('a media path that broke', () => {
+    it('of an earlier session is over when the present one has one', () => {
+        const page = openMeeting();
+
+        page.session.iceState = 'disconnected';
+        page.task(() => page.room.emit('conference.connectionInterrupted'));
+        page.chat(5);
+        assert.deepEqual(page.told(/^hook\.media_path/), []);
+        page.session.iceState = 'connected';
+        page.chat(2);
+        assert.equal(page.told(/^hook\.media_path/).length, 1);
+        page.chat(5);
+        assert.equal(page.told(/^hook\.media_path/).length, 1);
+    });
+
+    it('and is back by the library\'s word needs no other', () => {
+        const page = openMeeting();
+
+        page.session.iceState = 'disconnected';
+        page.task(() => page.room.emit('conference.connectionInterrupted'));
+        page.session.iceState = 'connected';
+        page.task(() => page.room.emit('conference.connectionRestored'));
+        page.chat(5);
+        assert.deepEqual(page.told(/^hook\.media_path/), []);
     });
 });
 

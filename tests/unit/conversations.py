@@ -189,6 +189,7 @@ LIKELY: dict[str, Callable[[Random], list[Any]]] = {
     "hook.bridge_idle": lambda _: [],
     "hook.focus_back": lambda r: [{"away_ms": r.choice(NUMBERS), "asked": r.choice(NUMBERS)}],
     "hook.focus_refused": lambda r: [r.choice(TEXTS)],
+    "hook.media_path": lambda r: [],
     "hook.media_restart": lambda r: [{"attempt": r.choice(NUMBERS)}],
     "hook.media_missing": lambda r: [r.choice(TEXTS)],
     "hook.media_received": lambda r: [{"seconds": r.choice(NUMBERS), "bytes": r.choice(NUMBERS)}],

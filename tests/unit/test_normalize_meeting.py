@@ -285,6 +285,15 @@ def test_an_interruption_is_told_once_and_its_end_with_its_length(room: Capture)
     assert room.say("conference.connectionRestored") == []
 
 
+def test_a_media_path_that_stands_beside_the_broken_one_of_an_earlier_session_ends_the_interruption(
+    room: Capture,
+) -> None:
+    assert room.say("hook.media_path") == []
+    room.say("conference.connectionInterrupted")
+    found = only(room.say("hook.media_path", after=900))
+    assert (found.payload, found.origin) == (events.ConnectionRestored(down_ms=900), "hook.media_path")
+
+
 # --- the conference ------------------------------------------------------------------------------------------------
 
 

@@ -259,6 +259,7 @@ def _limits(settings: Settings) -> dict[str, float]:
         "focusAskLongest": settings.focus_ask_longest_ms,
         "mediaRestart": settings.media_restart_ms,
         "mediaRestartLongest": settings.media_restart_longest_ms,
+        "mediaInvitation": settings.media_invitation_ms,
         "libraryGivesUp": settings.library_gives_up_ms,
         "mediaGiveUp": settings.media_give_up_ms,
         "receivedInterval": settings.received_interval_ms,

@@ -216,7 +216,7 @@ def interrupted(state: State, message: Message) -> tuple[State, list[Event]]:
 
 
 def restored(state: State, message: Message) -> tuple[State, list[Event]]:
-    """Note its end: CONNECTION_RESTORED(), which also comes without an interruption and is no news then."""
+    """Note its end: CONNECTION_RESTORED(), no news without an interruption; or ``hook.media_path()``."""
     if state.interrupted_ms is None:
         return state, []
     down_ms = elapsed_ms(message, state.interrupted_ms)
@@ -300,6 +300,7 @@ RULES = {
     "conference.connectionEstablished": media_connected,
     "conference.connectionInterrupted": interrupted,
     "conference.connectionRestored": restored,
+    "hook.media_path": restored,
     "cq.remote_stats_updated": remote_statistics,
     "cq.local_stats_updated": own_statistics,
 }

@@ -11,7 +11,7 @@
         batch: 100, window: 4, messages: 50000, bytes: 67108864, pause: 5, resend: 3000, text: 1048576,
         silence: 15000, heartbeat: 5000, stall: 5000,
         bridgeAsk: 2000, bridgeSilence: 4000, bridgeFirstWord: 2000, bridgeOpen: 5000, bridgeInvitation: 10000,
-        focusAsk: 1000, focusAskLongest: 10000, mediaRestart: 10000, mediaRestartLongest: 60000, libraryGivesUp: 60000,
+        focusAsk: 1000, focusAskLongest: 10000, mediaRestart: 10000, mediaRestartLongest: 60000, mediaInvitation: 30000, libraryGivesUp: 60000,
         mediaGiveUp: 300000, receivedInterval: 60000, receivedBytes: 1000
     };
 

@@ -132,6 +132,11 @@
         }
     };
 
+    /** Whether a session's media path is up; false where that can't be seen. */
+    function hasMedia(session) {
+        return [ 'connected', 'completed' ].includes(session?.getIceConnectionState?.());
+    }
+
     /**
      * Asks for a new media session when the bridge is not heard. The focus allows one such request in 5 s and 5 a
      * minute; one too many costs the session for good. It is left alone while it, or the library, may act by itself.
@@ -143,6 +148,8 @@
             this.session = null;
             this.sessionAt = null; // performance.now() when that one was first seen, or that there is none
             this.gaveUpAt = null; // … when the library said that it does nothing more
+            this.connectedAt = null; // … when its media path came up
+            this.isInterrupted = false; // the library said that a media path broke, and not that it is back
             this.dueAt = null;
             this.tries = 0;
             this.toldAt = null; // … when it was told that no session comes
@@ -153,20 +160,20 @@
             this.gaveUpAt = now;
         }
 
+        /** The library said that a media path broke (true), or that it is back (false). */
+        interrupted(isInterrupted) {
+            this.isInterrupted = isInterrupted;
+        }
+
         /**
          * @param {object} conference
          * @param {meetaBot.BridgeHearing} hearing
          * @param {number} now
          */
         look(conference, hearing, now) {
-            const found = conference.jvbJingleSession;
-            const session = found && found.state !== 'ended' ? found : null;
+            this.take(conference.jvbJingleSession, now);
+            const { session } = this;
 
-            if (session !== this.session) {
-                this.session = session;
-                this.sessionAt = now;
-                this.gaveUpAt = null;
-            }
             if (hearing.lostAt === null) {
                 this.dueAt = this.toldAt = null;
                 this.tries = 0;
@@ -174,8 +181,26 @@
                 this.dueAt = null; // nobody to ask: the focus is asked back first
             } else if (session) {
                 this.renew(conference, session, hearing, now);
-            } else if (now - Math.max(this.sessionAt ?? now, hearing.toldAt) >= meetaBot.limits.mediaRestart) {
+            } else if (now - Math.max(this.sessionAt ?? now, hearing.toldAt) >= meetaBot.limits.mediaInvitation) {
                 this.tellMissing('no media session', now);
+            }
+        }
+
+        /** Notes which session there is, and whether it has a media path. */
+        take(found, now) {
+            const session = found && found.state !== 'ended' ? found : null;
+
+            if (session !== this.session) {
+                this.session = session;
+                this.sessionAt = now;
+                this.gaveUpAt = this.connectedAt = null;
+            }
+            this.connectedAt = hasMedia(session) ? this.connectedAt ?? now : null;
+            if (this.isInterrupted && this.connectedAt !== null) {
+                // It is the path of an earlier session that broke: libraries leave those open, and never say that
+                // they are back.
+                this.isInterrupted = false;
+                this.outbox.push('hook.media_path', []);
             }
         }
 
@@ -185,7 +210,7 @@
             this.dueAt ??= now + mediaRestart;
             if (this.isInOtherHands(session, hearing, now)) {
                 this.dueAt = Math.max(this.dueAt, now + 1);
-            } else if (now >= Math.max(this.dueAt, this.sessionAt + mediaRestart)) {
+            } else if (now >= Math.max(this.dueAt, (this.connectedAt ?? this.sessionAt) + mediaRestart)) {
                 this.tries += 1;
                 this.dueAt = now + pauseAfter(this.tries, mediaRestart, mediaRestartLongest);
                 this.restart(conference, session);
@@ -197,10 +222,7 @@
 
         /** Whether the library may still act: until it gave up, or for as long as it ever takes. */
         isInOtherHands(session, hearing, now) {
-            const state = session.getIceConnectionState?.();
-            const hasMedia = state === 'connected' || state === 'completed';
-
-            return !hasMedia && this.gaveUpAt === null
+            return !hasMedia(session) && this.gaveUpAt === null
                 && now - Math.max(hearing.toldAt, this.sessionAt) < meetaBot.limits.libraryGivesUp;
         }
 

@@ -102,6 +102,8 @@
                 this.quietly(() => this.hearing.opened(conference, performance.now()));
                 this.quietly(() => this.received.opened(conference));
             });
+            conference.on('conference.connectionInterrupted', () => this.revival.interrupted(true));
+            conference.on('conference.connectionRestored', () => this.revival.interrupted(false));
             conference.on('conference.failed', error => {
                 if (error === 'conference.iceFailed') {
                     this.quietly(() => this.revival.gaveUp(performance.now()));
