@@ -74,6 +74,10 @@ docs: setup-test ## Write docs/settings.md anew from the code
 chaos: setup-test ## Inject a thousand faults, and ask whether anything was lost (about half an hour)
 	$(python) -m tests.chaos
 
+.PHONY: fuzz
+fuzz: setup-test ## Look for new examples that break a property: make fuzz MINUTES=10 SEED=…
+	$(python) -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: format
 format: setup-test ## Rewrite Python files in the project's style
 	$(python) -m ruff check --fix .

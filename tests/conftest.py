@@ -15,9 +15,22 @@ from tests.stack.postgres import VERSIONS, Server
 # A shell that runs us in the background has us ignore SIGINT, and whoever we start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long an example takes says something of the machine, and is nothing that a test asserts.
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
+# How long an example takes says something of the machine, and is nothing that a test asserts. Everybody's run tries the
+# same examples and has the same verdict; what is new is looked for by `make fuzz`.
+hypothesis.settings.register_profile("same-verdict", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("explore", deadline=None, derandomize=False, database=None, print_blob=True)
+hypothesis.settings.load_profile("same-verdict")
+
+
+_SEED = 20261201
+
+
+@pytest.fixture
+def seed() -> int:
+    """The seed of what a test draws by itself: the same for everybody, and another in each round of `make fuzz`."""
+    drawn = int(os.environ.get("MEETA_TEST_SEED", _SEED))
+    print(f"MEETA_TEST_SEED={drawn}")
+    return drawn
 
 
 @pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"pg{version}")
@@ -58,6 +71,9 @@ def _logs_as_they_were() -> Iterator[None]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What only root does differently is no test of an ordinary user's: it is left out there, not skipped."""
+    for item in items:
+        if "seed" in getattr(item, "fixturenames", ()):
+            item.add_marker("explores")
     if os.geteuid() != 0:
         left_out = [item for item in items if item.get_closest_marker("as_root")]
         items[:] = [item for item in items if item not in left_out]

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-
 from tests.chaos import spool_level
 from tests.chaos.faults import FAULTS
 from tests.chaos.options import Options
 
 
-async def test_nothing_acknowledged_is_lost_or_stored_twice_whatever_is_killed() -> None:
-    seed = int(os.environ.get("MEETA_TEST_SEED", secrets.randbelow(2**31)))
-    print(f"MEETA_TEST_SEED={seed}")
+async def test_nothing_acknowledged_is_lost_or_stored_twice_whatever_is_killed(seed: int) -> None:
     section, violations = await spool_level.run(Options(seed, short=True))
-    assert violations == [], f"MEETA_TEST_SEED={seed}"
+    assert violations == []
     faults, tampering = section.tables
     *each, total = faults.rows
     assert [row[0] for row in each] == [fault.name for fault in FAULTS if fault.is_possible()]
