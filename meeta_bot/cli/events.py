@@ -111,6 +111,8 @@ def _types_named(text: str) -> list[str]:
 
 
 def _similar_types(text: str) -> str:
+    if text == "*":
+        return "without --type all types are shown; those of one topic are written like capture.*"
     known = [*CATALOG, *sorted({f"{name.partition('.')[0]}.*" for name in CATALOG})]
     close = difflib.get_close_matches(text.lower(), known, _SUGGESTIONS)
     close += [name for name in known if text and text.lower() in name and name not in close]
