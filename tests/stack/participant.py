@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -24,6 +23,8 @@ from typing import Any, Literal, TypeVar, cast
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
+from meeta_bot import settings
+from meeta_bot.capture.browser.chromium import find_chromium
 from tests.stack.participant_log import Action, Peer, SeenEvent
 from tests.stack.participant_page import CHROMIUM_ARGUMENTS, let_through_what_is_needed, page_script
 
@@ -64,7 +65,7 @@ class ParticipantBrowser:
         as_root = os.geteuid() == 0
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(
-                executable_path=executable or shutil.which("chromium") or shutil.which("google-chrome"),
+                executable_path=executable or find_chromium(settings.load(), playwright.chromium.executable_path),
                 headless=True,
                 chromium_sandbox=not as_root,
                 args=CHROMIUM_ARGUMENTS,

@@ -25,7 +25,16 @@ from meeta_bot.settings import Settings
 
 _log = get_logger("browser")
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# The headless shell first: it starts in a third of the time and of the work, and a page costs it less memory. Debian's
+# own start script stays in front of it as a process of its own, so that the program is named.
+_NAMES = (
+    "/usr/lib/chromium/chromium-headless-shell",
+    "chrome-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
 
 _ARGUMENTS = (
     # A recorder's pages are never in front: none of them may be slowed down for that.
@@ -63,7 +72,8 @@ def find_chromium(settings: Settings, bundled: str | None = None) -> Path:
         if found := shutil.which(name):
             return Path(found)
     raise BrowserNotFound(
-        "No Chromium on this machine", hint="apt-get install chromium, or name one with MEETA_BROWSER=/path/to/it"
+        "No Chromium on this machine",
+        hint="apt-get install chromium-headless-shell, or name one with MEETA_BROWSER=/path/to/it",
     )
 
 
