@@ -15,11 +15,14 @@ help: ## List the commands
 demo: setup-demo ## Record a live conference on this machine and show what was recorded
 	$(python) -m scripts.demo
 
+# As it was written: neither make nor the shell may take anything in an address for its own.
+export room := $(value ROOM)
+
 # Ctrl-C is for the recorder, which leaves; the shell goes on to the timeline.
 .PHONY: record
 record: setup-record ## Record a room of your own: make record ROOM=https://host/room
-	test -n "$(ROOM)" || { echo "Name the room: make record ROOM=https://meet.example.org/WeeklyStandup" >&2; exit 2; }
-	trap : INT; $(python) -m meeta_bot record "$(ROOM)" && $(python) -m meeta_bot timeline latest
+	test -n "$$room" || { echo "Name the room: make record ROOM=https://meet.example.org/WeeklyStandup" >&2; exit 2; }
+	trap : INT; $(python) -m meeta_bot record "$$room" && $(python) -m meeta_bot timeline latest
 
 .PHONY: stack
 stack: setup-demo ## Start a local Jitsi without Docker and print its address

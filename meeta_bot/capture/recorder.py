@@ -113,6 +113,8 @@ class Recorder:
 
     async def run(self) -> End:
         """Record until something ends it; always ends with a reason, which is also the last event."""
+        if self.address.other_name is not None:
+            self._log.info("the room is called otherwise than its address reads", explanation=self.address.other_name)
         await self._guarded(self.log.report(self._introduction()))
         tasks = [asyncio.create_task(self._guarded(self._live()), name=f"live {self.capture_id}")]
         beside = (self._heartbeats(), self._depart_in_time(), self._waiting.remind(lambda: self.phase))

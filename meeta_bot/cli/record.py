@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, NoReturn
 
@@ -137,6 +138,7 @@ def record(
         config,
     )
     _warn_of_exposed_secrets(listing)
+    _warn_of_other_names(found)
     requests = [request_for(room.address, settings, **room.own) for room in found]
     sys.exit(asyncio.run(_record(requests, listing, jsonl, settings, as_json=as_json, verbose=verbose)))
 
@@ -145,7 +147,18 @@ def _warn_of_exposed_secrets(listing: RoomsFile | None) -> None:
     warning = listing.warning() if listing is not None else None
     if warning is not None:
         text = f"{safe_name(warning, _LONGEST_WARNING)}; chmod 600 it, or name files with password_file and token_file"
-        console.talk().print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
+        _warn(text)
+
+
+def _warn_of_other_names(rooms: Iterable[ListedRoom]) -> None:
+    """Say which rooms are called otherwise than their addresses read, before anybody waits in one of them."""
+    for room in rooms:
+        if room.address.other_name is not None:
+            _warn(safe_name(room.address.other_name, _LONGEST_WARNING))
+
+
+def _warn(text: str) -> None:
+    console.talk().print(Text.assemble(("warning: ", "yellow"), text), soft_wrap=True)
 
 
 async def _record(
@@ -218,6 +231,7 @@ def _reread(worker: Worker, listing: RoomsFile, settings: Settings) -> None:
         return
     _log.info("list of rooms read again", new=len(changes.new), gone=len(changes.gone), changed=len(changes.changed))
     _warn_of_exposed_secrets(listing)
+    _warn_of_other_names(changes.new)
     for room in changes.changed:
         _log.warning("room stays as it is, though its values have changed", room=room.address.url)
     for room in changes.gone:

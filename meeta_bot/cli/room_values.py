@@ -32,11 +32,17 @@ class ListedRoom(msgspec.Struct, frozen=True):
     @property
     def has_secret(self) -> bool:
         """Tell if a password or a token stands in the list itself."""
-        return self.address.token is not None or not self.own.keys().isdisjoint(("password", "token"))
+        secrets = (self.address.token, self.address.credentials)
+        return any(secret is not None for secret in secrets) or not self.own.keys().isdisjoint(("password", "token"))
 
     def is_like(self, other: ListedRoom) -> bool:
         """Tell if two lines about one room ask for the same."""
-        return (self.address.token, self.own) == (other.address.token, other.own)
+        return (_asked(self.address), self.own) == (_asked(other.address), other.own)
+
+
+def _asked(address: RoomAddress) -> tuple[object, ...]:
+    """Return what a link asks for beside the room, which has many spellings."""
+    return address.token, address.credentials, address.overrides
 
 
 def parse(values: object, folder: Path) -> ListedRoom:

@@ -46,6 +46,8 @@ async def address(examination: Examination) -> Finding:
     examination.address = found = room_address.parse(examination.room or "")
     description = f"room {found.room} at {found.deployment}"
     parts = urlsplit(found.deployment)
+    if found.other_name is not None:
+        return warning(description, found.other_name)
     if parts.scheme == "http" and parts.hostname not in _LOCAL:
         return warning(f"{description}, not encrypted", "write https:// if the deployment has it")
     return ok(description)

@@ -59,7 +59,7 @@ async def test_the_version_is_that_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("record", "not a url"), "is not an http or https address"),
+        (("record", "not a url"), "is not an address"),
         (("record", "ftp://host/room"), "is not an http or https address"),
         (("record", "https://host"), "names no room"),
         (("record", "https://host/room", "--max-duration", "soon"), "is not a duration"),
@@ -90,6 +90,14 @@ async def test_a_database_that_does_not_answer_is_exit_code_4_and_shows_no_passw
     assert code == 4
     assert "s3cr3t" not in err
     assert "hint:" in err
+
+
+async def test_a_room_that_is_called_otherwise_than_its_address_is_told_before_anybody_joins(
+    data: dict[str, str],
+) -> None:
+    code, _, err = await run("record", "http://127.0.0.1:1/C++Users", MEETA_BROWSER="/no/such/chromium", **data)
+    assert code == 5
+    assert err.startswith("warning: C++Users is the room cusers: ")
 
 
 async def test_no_browser_is_exit_code_5_with_a_way_out(data: dict[str, str]) -> None:

@@ -450,3 +450,27 @@ describe('knocking', () => {
         await settle(page);
     });
 });
+
+describe('override', () => {
+    it('sets values of the configuration, at any depth, for connection and conference', () => {
+        const config = { ...CONFIG, bridgeChannel: { preferSctp: true, own: 1 } };
+        const page = openPage({ config, JitsiMeetJS: library() });
+
+        page.meetaBot.override('preferBosh', true);
+        page.meetaBot.override('bridgeChannel.preferSctp', false);
+        page.meetaBot.override('websocket.deep.er', 1);
+        assert.deepEqual(plain(config.bridgeChannel), { preferSctp: false, own: 1 });
+        assert.deepEqual(plain(config.websocket), { deep: { er: 1 } });
+        assert.equal(plain(page.meetaBot.connectionOptions('standup')).serviceUrl, `${CONFIG.bosh}?room=standup`);
+    });
+
+    it('reaches nothing but the configuration', () => {
+        const config = { ...CONFIG };
+        const page = openPage({ config, JitsiMeetJS: library() });
+
+        page.meetaBot.override('bridgeChannel.__proto__.polluted', true);
+        page.meetaBot.override('__proto__.polluted', true);
+        assert.equal({}.polluted, undefined);
+        assert.equal(Object.getPrototypeOf(config).polluted, undefined);
+    });
+});

@@ -267,12 +267,20 @@ async def address(text: str) -> Result:
 
 async def test_an_address_is_told_as_room_and_deployment_without_its_token() -> None:
     result = await address("https://meet.example.org/Team/Stand%20Up?jwt=hush.hush.hush")
-    assert (result.level, result.found) == (Level.OK, "room stand%20up at https://meet.example.org/Team")
+    assert (result.level, result.found) == (Level.OK, "room stand%20up at https://meet.example.org/team")
 
 
 async def test_a_connection_that_is_not_encrypted_is_a_warning() -> None:
     assert (await address("http://meet.example.org/r")).level is Level.WARNING
     assert (await address("http://localhost:8000/r")).level is Level.OK
+
+
+async def test_a_room_that_is_called_otherwise_than_its_address_is_told() -> None:
+    result = await address("https://meet.example.org/R&D")
+    assert result.level is Level.WARNING
+    assert result.found == "room rd at https://meet.example.org"
+    assert result.hint is not None
+    assert result.hint.startswith("R&D is the room rd: ")
 
 
 @pytest.mark.parametrize("given", ["a.b.c", token(), token(exp="soon"), token(exp=10**400), "a." + "=" * 9])

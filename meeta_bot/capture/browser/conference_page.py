@@ -22,6 +22,7 @@ from playwright.async_api import Error as PlaywrightError
 from meeta_bot.capture.browser.bridge import BINDING, Channel, PageBridge
 from meeta_bot.capture.browser.evaluate import evaluate, literal
 from meeta_bot.capture.browser.health import PageHealth
+from meeta_bot.capture.browser.http_login import HttpLogin
 from meeta_bot.clock import Clock
 from meeta_bot.errors import PageError
 from meeta_bot.events import EndReason
@@ -74,7 +75,7 @@ class ConferencePage:
         """
         try:
             async with asyncio.timeout(self._settings.page_load_timeout):
-                await self._prepare()
+                await self._prepare(HttpLogin(address))
                 response = await self._page.goto(
                     address.url, wait_until="domcontentloaded", timeout=self._settings.page_load_timeout * 1000
                 )
@@ -86,30 +87,26 @@ class ConferencePage:
             host = urlsplit(address.url).netloc
             raise PageNotLoaded(f"{host} did not answer in time", EndReason.ROOM_UNREACHABLE) from None
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, http_login: HttpLogin) -> None:
         self._devtools = await self._page.context.new_cdp_session(self._page)
         self._bridge = PageBridge(self._session, self._clock, self._settings)
         await self._bridge.install()
-        self._session.on("Fetch.requestPaused", self._request_paused)
-        patterns = [{"resourceType": kind} for kind in (*_NOT_NEEDED, "Script")]
-        await self._session.send("Fetch.enable", {"patterns": patterns})
+        self._session.on("Fetch.requestPaused", lambda event: self._send_soon(*_answer_to_request(event)))
+        kinds = [*_NOT_NEEDED, "Script"]
+        if http_login.is_wanted:
+            kinds.append("Document")
+            self._session.on("Fetch.authRequired", lambda event: self._send_soon(*http_login.answer(event)))
+        patterns = [{"resourceType": kind} for kind in kinds]
+        await self._session.send("Fetch.enable", {"patterns": patterns, "handleAuthRequests": http_login.is_wanted})
 
-    def _request_paused(self, event: dict[str, Any]) -> None:
-        task = asyncio.ensure_future(self._answer(event))
+    def _send_soon(self, command: str, parameters: dict[str, Any]) -> None:
+        task = asyncio.ensure_future(self._send(command, parameters))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def _answer(self, event: dict[str, Any]) -> None:
-        request, kind = event["requestId"], event["resourceType"]
-        if kind == "Script" and _NEEDED_SCRIPT.search(urlsplit(event["request"]["url"]).path):
-            command, answer = "Fetch.continueRequest", {"requestId": request}
-        else:
-            headers = [{"name": "Content-Type", "value": _CONTENT_TYPES.get(kind, "application/octet-stream")}]
-            # Empty and successful: aborted requests would make pages retry and log.
-            command = "Fetch.fulfillRequest"
-            answer = {"requestId": request, "responseCode": 200, "responseHeaders": headers}
+    async def _send(self, command: str, parameters: dict[str, Any]) -> None:
         with contextlib.suppress(PlaywrightError, TimeoutError):  # a page that is gone or hangs needs no answer
             async with asyncio.timeout(self._settings.page_call_timeout):
-                await self._session.send(command, answer)
+                await self._session.send(command, parameters)
 
     async def _install_hook(self, address: RoomAddress, status: int) -> None:
         for text in _hook_texts():
@@ -118,6 +115,8 @@ class ConferencePage:
         parts = msgspec.convert(await self._call("meetaBot.look()"), _PageParts)
         if not parts.library:
             raise _no_library(address, status, parts)
+        for name, value in address.overrides:
+            await self._call(f"meetaBot.override({literal(name)}, {value})")
         await self._read_its_clock()
         await self._call(f"meetaBot.configure({literal(limits)}); meetaBot.live({literal(BINDING)})")
 
@@ -197,6 +196,17 @@ class ConferencePage:
             raise PageError(f"the page is gone: {str(error).partition(chr(10))[0]}") from error
         except TimeoutError:
             raise PageError("the page does not answer") from None
+
+
+def _answer_to_request(event: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the command that answers a ``Fetch.requestPaused`` of the browser's, and its parameters."""
+    request, kind = event["requestId"], event["resourceType"]
+    is_needed = kind not in _NOT_NEEDED and kind != "Script"
+    if is_needed or (kind == "Script" and _NEEDED_SCRIPT.search(urlsplit(event["request"]["url"]).path)):
+        return "Fetch.continueRequest", {"requestId": request}
+    headers = [{"name": "Content-Type", "value": _CONTENT_TYPES.get(kind, "application/octet-stream")}]
+    # Empty and successful: aborted requests would make pages retry and log.
+    return "Fetch.fulfillRequest", {"requestId": request, "responseCode": 200, "responseHeaders": headers}
 
 
 def _no_library(address: RoomAddress, status: int, parts: _PageParts) -> PageNotLoaded:

@@ -138,7 +138,7 @@ class Seats:
         self._chromium = chromium
         self._clock = clock
         self._settings = settings
-        self._open: dict[str, list[_SharedPage]] = {}  # deployment → pages that may take rooms
+        self._open: dict[tuple[object, ...], list[_SharedPage]] = {}  # key of a page → pages that may take rooms
         self._background: set[asyncio.Task[None]] = set()
         self.health = chromium.health
 
@@ -174,7 +174,7 @@ class Seats:
         task.add_done_callback(self._background.discard)
 
     def _with_room(self, address: RoomAddress) -> _SharedPage:
-        pages = self._open.setdefault(address.deployment, [])
+        pages = self._open.setdefault(address.page_key, [])
         for shared in pages:
             if len(shared.seats) < self._settings.rooms_per_page:
                 return shared
@@ -196,8 +196,8 @@ class Seats:
     def retire(self, shared: _SharedPage) -> None:
         """Send nobody new to a page that closes or is lost. Safe to call twice."""
         self.health.dismiss(shared.health)
-        for deployment, pages in list(self._open.items()):
+        for key, pages in list(self._open.items()):
             if shared in pages:
                 pages.remove(shared)
                 if not pages:
-                    del self._open[deployment]
+                    del self._open[key]

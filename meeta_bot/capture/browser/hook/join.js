@@ -12,6 +12,25 @@
 
     meetaBot.pageLoad = pageLoad;
 
+    /**
+     * Sets a value of the deployment's configuration, as the web application does for what a link carries.
+     *
+     * @param {string} name - Dotted: `bridgeChannel.preferSctp`.
+     */
+    meetaBot.override = (name, value) => {
+        const path = name.split('.');
+        const last = path.pop();
+        let target = globalThis.config ??= {};
+
+        for (const part of path) {
+            if (!Object.hasOwn(target, part) || typeof target[part] !== 'object' || target[part] === null) {
+                Object.defineProperty(target, part, { configurable: true, enumerable: true, value: {}, writable: true });
+            }
+            target = target[part];
+        }
+        Object.defineProperty(target, last, { configurable: true, enumerable: true, value, writable: true });
+    };
+
     /** Whether the library and a configuration are here; asked after the page has loaded. */
     meetaBot.look = () => ({
         config: typeof globalThis.config === 'object' && globalThis.config !== null,
