@@ -134,7 +134,7 @@ def _as_a_browser(text: str) -> ada_url.URL:
         parts = urlsplit(whole)
         found = ada_url.URL(whole)
     except ValueError:
-        raise InvalidRoomUrl(f"{_shown(text)} is not an address", hint=_EXAMPLE) from None
+        raise InvalidRoomUrl(f"{_shown(text)} is not an http or https address", hint=_EXAMPLE) from None
     if found.protocol not in ("http:", "https:") or not parts.hostname or _NO_HOST.search(parts.netloc):
         raise InvalidRoomUrl(f"{_shown(text)} is not an http or https address", hint=_EXAMPLE)
     return found

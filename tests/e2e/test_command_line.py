@@ -59,7 +59,7 @@ async def test_the_version_is_that_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("record", "not a url"), "is not an address"),
+        (("record", "not a url"), "is not an http or https address"),
         (("record", "ftp://host/room"), "is not an http or https address"),
         (("record", "https://host"), "names no room"),
         (("record", "https://host/room", "--max-duration", "soon"), "is not a duration"),

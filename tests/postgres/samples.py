@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any, get_args, get_origin
@@ -29,16 +29,13 @@ from meeta_bot.events import (
 BEGAN_MS = int(time.time() * 1000) // 1000 * 1000
 MEETING = "6f1c1e0a-5a55-5c1e-8a55-0123456789ab"
 OTHER_MEETING = "7a2d2f1b-6b66-5d2f-9b66-abcdef012345"
+_NUMBERS = itertools.count(1)  # no two captures, and no two salts, are the same
 _MONTH_MS = 31 * 24 * 3600 * 1000
 
 
 def capture_id(at_ms: int = BEGAN_MS) -> str:
-    """A new UUIDv7 of a moment."""
-    return str(
-        UUID(
-            int=at_ms << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62),
-        )
-    )
+    """A new UUIDv7 of a moment; of one moment, each is greater than the one before."""
+    return str(UUID(int=at_ms << 80 | 7 << 76 | 2 << 62 | next(_NUMBERS)))
 
 
 def happening(payload: Payload, ms: int, endpoint_id: str | None = None, **envelope: Any) -> Event:
@@ -51,7 +48,7 @@ def seal_all(events: Sequence[Event], capture: str | None = None) -> list[Sealed
     """`events` as one capture: numbered from 1 and chained."""
     name, previous, sealed = capture or capture_id(), chain.GENESIS, []
     for seq, event in enumerate(events, 1):
-        sealed.append(chain.seal(name, seq, previous, event, secrets.token_bytes(chain.SALT_BYTES)))
+        sealed.append(chain.seal(name, seq, previous, event, next(_NUMBERS).to_bytes(chain.SALT_BYTES)))
         previous = sealed[-1].digest
     return sealed
 
