@@ -60,10 +60,10 @@ hook: setup-test ## The injected JavaScript, under node
 fast-tests: setup-test ## Unit tests, tapes, PostgreSQL tests, and faults at spool and writer
 	$(python) -m pytest -n 2 tests/unit tests/tapes tests/postgres tests/chaos
 
-# One after the other: two browsers with participants at once would starve each other on two cores.
+# Each worker has a stack, a server and browsers of its own; two keep two cores busy, three would starve each other.
 .PHONY: browser-tests
 browser-tests: setup-test ## The local stack and the end-to-end tests, in real Chromium
-	$(python) -m pytest tests/stack tests/e2e
+	$(python) -m pytest -n 2 --dist worksteal tests/stack tests/e2e
 
 .PHONY: bench
 bench: setup-test ## Measure speed and memory, and write docs/performance.md (about half an hour)
