@@ -18,6 +18,7 @@ from tests.e2e.recorder_process import EXIT_TIMEOUT, LOG_TIMEOUT
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _READ_BYTES = 65536
+_LAST_SHOWN = 3000  # characters of the screen in a failure
 
 
 class Terminal:
@@ -52,10 +53,13 @@ class Terminal:
 
     async def shows(self, pattern: str) -> str:
         """Wait until the regular expression has been on the screen; what it matched."""
-        async with self._news, asyncio.timeout(LOG_TIMEOUT):
-            while not (found := re.search(pattern, self.shown)):
-                assert not self._watcher.done(), f"it ended without {pattern!r}: {self.shown}"
-                await self._news.wait()
+        try:
+            async with self._news, asyncio.timeout(LOG_TIMEOUT):
+                while not (found := re.search(pattern, self.shown)):
+                    assert not self._watcher.done(), f"it ended without {pattern!r}: {self.shown}"
+                    await self._news.wait()
+        except TimeoutError:
+            raise AssertionError(f"no {pattern!r} within {LOG_TIMEOUT} s: {self.shown[-_LAST_SHOWN:]}") from None
         return found[0]
 
     def send(self, number: signal.Signals) -> None:
