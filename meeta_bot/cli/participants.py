@@ -27,6 +27,10 @@ def participants(
     It was before or after the bot was there, or in a gap. Time within a duration
     in which every bot was blind is shown, too: they were there before and after.
 
+    Visits are put together by the evidence that "known by" names: the user id of
+    a token, unless people in two browsers used it at once; else the same browser
+    and name. Who is known by an endpoint has one visit only.
+
     Example:
 
       meeta-bot participants weeklystandup
@@ -49,7 +53,9 @@ def participants(
 def _table(rows: list[ParticipantRow]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     doubts = [_unseen(row) for row in rows]
-    headings = ["participant", "kind", "came", "went", "duration", "visits", *(["not seen"] if any(doubts) else [])]
+    headings = ["participant", "kind", "came", "went", "duration", "visits", "known by"]
+    if any(doubts):
+        headings.append("not seen")
     for heading in headings:
         table.add_column(heading, justify="right" if heading in ("duration", "visits") else "left", no_wrap=True)
     for row, doubt in zip(rows, doubts, strict=True):
@@ -61,6 +67,7 @@ def _table(rows: list[ParticipantRow]) -> Table:
             Text("still there" if row.present else console.local_time(row.last_seen_at, "%H:%M:%S")),
             Text(f"{bound}{duration(row.duration_ms)}"),
             Text(str(row.visits)),
+            Text(row.known_by, style="dim"),
             *([Text(doubt, style="yellow")] if any(doubts) else []),
         )
     return table

@@ -51,6 +51,7 @@ def participant_document(row: ParticipantRow) -> dict[str, Any]:
         "arrivals_seen": row.arrivals_seen,
         "departures_seen": row.departures_seen,
         "unseen_ms": row.unseen_ms,
+        "known_by": row.known_by,
     }
 
 

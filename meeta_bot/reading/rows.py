@@ -96,7 +96,8 @@ class ParticipantRow(msgspec.Struct, frozen=True, kw_only=True):
     """A person in a meeting, all visits together; ``duration_ms`` counts simultaneous visits once.
 
     It is a lower bound unless every arrival and every departure was seen by some capture. ``unseen_ms`` of it lie in
-    gaps of all captures that saw some of it.
+    gaps of all captures that saw some of it. ``known_by`` is the evidence that puts the visits together: ``user id``,
+    ``browser and name`` or ``endpoint``; people who share a user id at once are not known by it.
     """
 
     person: str
@@ -113,6 +114,7 @@ class ParticipantRow(msgspec.Struct, frozen=True, kw_only=True):
     arrivals_seen: bool
     departures_seen: bool
     unseen_ms: int
+    known_by: str
 
 
 class VisitRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +148,7 @@ class VisitRow(msgspec.Struct, frozen=True, kw_only=True):
     arrival_seen: bool
     departure_seen: bool
     unseen_ms: int
+    known_by: str
 
 
 class GapRow(msgspec.Struct, frozen=True, kw_only=True):

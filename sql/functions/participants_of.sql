@@ -3,9 +3,9 @@
 CREATE OR REPLACE FUNCTION meeta.participants_of(capture_ids uuid[]) RETURNS TABLE (
     person text, display_name text, kind text, user_id text, endpoint_ids text[], first_joined_at timestamptz,
     last_seen_at timestamptz, present boolean, visits bigint, duration_ms bigint, duration_is_lower_bound boolean,
-    arrivals_seen boolean, departures_seen boolean, unseen_ms bigint)
+    arrivals_seen boolean, departures_seen boolean, unseen_ms bigint, known_by text)
 LANGUAGE sql STABLE AS $$
-    -- Two witnesses of the same minutes, or one person with two devices, count those minutes once: visits that
+    -- Two witnesses of the same minutes, or one person in two tabs, count those minutes once: visits that
     -- overlap are one span, known at both ends if a visit that begins or ends it is. A minute was seen if any of the
     -- witnesses who tell of it was not blind.
     WITH blind AS MATERIALIZED (
@@ -45,7 +45,8 @@ LANGUAGE sql STABLE AS $$
         meeta.whole(sum(span_to - span_from) FILTER (WHERE begins_span)),
         NOT bool_and(beginning_seen AND end_seen),
         bool_and(beginning_seen), bool_and(end_seen),
-        meeta.length_ms(range_agg(meeta.span(from_ms, to_ms)) - range_agg(seen_spans))
+        meeta.length_ms(range_agg(meeta.span(from_ms, to_ms)) - range_agg(seen_spans)),
+        min(judged.known_by)
     FROM judged
     GROUP BY person
 $$;

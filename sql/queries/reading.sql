@@ -196,7 +196,7 @@ WHERE capture_id = ANY ($1::uuid[])
 -- The people that captures of one meeting saw, in order of arrival.
 -- $1 capture ids
 SELECT person, display_name, kind, user_id, endpoint_ids, first_joined_at, last_seen_at, present, visits,
-    duration_ms, duration_is_lower_bound, arrivals_seen, departures_seen, unseen_ms
+    duration_ms, duration_is_lower_bound, arrivals_seen, departures_seen, unseen_ms, known_by
 FROM meeta.participants_of($1::uuid[])
 ORDER BY first_joined_at NULLS FIRST, person;
 
@@ -205,7 +205,7 @@ ORDER BY first_joined_at NULLS FIRST, person;
 -- $1 capture ids
 SELECT capture_id::text, joined_seq, room, endpoint_id, person, display_name, kind, role, user_id, stats_id,
     joined_at, initial, inferred, left_at, left_after, left_cause, left_reason, seen_until, present, duration_ms,
-    duration_is_lower_bound, arrival_seen, departure_seen, unseen_ms
+    duration_is_lower_bound, arrival_seen, departure_seen, unseen_ms, known_by
 FROM meeta.visit_times
 WHERE visit_times.capture_id = ANY ($1::uuid[])
 ORDER BY visit_times.capture_id, joined_seq;

@@ -10,7 +10,7 @@ COMMENT ON VIEW meeta.participants IS
     'Captures that belong to no meeting stand for themselves (meeting_id is null).';
 COMMENT ON COLUMN meeta.participants.meeting_id IS 'The meeting; null for a capture that belongs to none.';
 COMMENT ON COLUMN meeta.participants.capture_ids IS 'The captures that this comes from.';
-COMMENT ON COLUMN meeta.participants.person IS 'By user id, else browser and name, else endpoint.';
+COMMENT ON COLUMN meeta.participants.person IS 'Who it is, by the evidence that known_by names.';
 COMMENT ON COLUMN meeta.participants.display_name IS 'The latest.';
 COMMENT ON COLUMN meeta.participants.kind IS 'human, phone, recorder, transcriber, bot or hidden.';
 COMMENT ON COLUMN meeta.participants.user_id IS 'Who it is by the token; null without one.';
@@ -26,3 +26,5 @@ COMMENT ON COLUMN meeta.participants.arrivals_seen IS 'Some capture saw every ar
 COMMENT ON COLUMN meeta.participants.departures_seen IS 'Some capture saw every departure happen.';
 COMMENT ON COLUMN meeta.participants.unseen_ms IS
     'How much of duration_ms nobody saw: every capture that tells of it was blind then.';
+COMMENT ON COLUMN meeta.participants.known_by IS
+    'The evidence that puts the visits together: user id, browser and name, or endpoint; see meeta.visit_times.';

@@ -1,13 +1,13 @@
 -- after: functions/blind_spans, functions/elapsed_ms, functions/length_ms, functions/span, functions/was_inferred
--- after: functions/moment, functions/whole
+-- after: functions/is_shared_user_id, functions/moment, functions/whole
 --
 -- Inferred visits are few, so which of their ends was inferred is looked up instead of stored.
 
 CREATE OR REPLACE VIEW meeta.visit_times AS
 SELECT visit.capture_id, capture.meeting_id, visit.joined_seq, visit.room, visit.endpoint_id,
-    CASE
-        WHEN visit.user_id <> '' THEN 'user ' || visit.user_id
-        WHEN visit.stats_id <> '' THEN 'browser ' || visit.stats_id || ' ' || coalesce(visit.display_name, '')
+    CASE evidence.known_by
+        WHEN 'user id' THEN 'user ' || visit.user_id
+        WHEN 'browser and name' THEN 'browser ' || visit.stats_id || ' ' || coalesce(visit.display_name, '')
         ELSE 'endpoint ' || visit.endpoint_id
     END AS person,
     visit.display_name, visit.kind, visit.role, visit.user_id, visit.stats_id,
@@ -32,7 +32,8 @@ SELECT visit.capture_id, capture.meeting_id, visit.joined_seq, visit.room, visit
     CASE visit.left_cause WHEN 'lost' THEN coalesce((
         SELECT meeta.moment(event.payload->'last_heard_at') FROM meeta.events AS event
         WHERE event.capture_id = visit.capture_id AND event.seq = visit.left_seq), visit.joined_at)
-        ELSE visit.left_at END AS left_after
+        ELSE visit.left_at END AS left_after,
+    evidence.known_by
 FROM meeta.visits AS visit
 JOIN meeta.captures AS capture ON capture.capture_id = visit.capture_id
 CROSS JOIN LATERAL (
@@ -43,7 +44,13 @@ CROSS JOIN LATERAL (
     SELECT
         visit.inferred AND meeta.was_inferred(visit.capture_id, visit.joined_seq, 'participant.joined') AS arrival,
         visit.inferred AND meeta.was_inferred(visit.capture_id, visit.left_seq, 'participant.left') AS departure
-) AS found;
+) AS found
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN visit.user_id <> '' AND NOT meeta.is_shared_user_id(capture, visit.user_id) THEN 'user id'
+        WHEN visit.stats_id <> '' THEN 'browser and name'
+        ELSE 'endpoint' END AS known_by
+) AS evidence;
 COMMENT ON VIEW meeta.visit_times IS
     'Visits with an end: one that is open counts until its capture last saw anything, and is flagged.';
 COMMENT ON COLUMN meeta.visit_times.capture_id IS 'Which capture saw it.';
@@ -53,7 +60,7 @@ COMMENT ON COLUMN meeta.visit_times.joined_seq IS
 COMMENT ON COLUMN meeta.visit_times.room IS 'main, or the id of a breakout room.';
 COMMENT ON COLUMN meeta.visit_times.endpoint_id IS 'The participant''s endpoint; the same in all captures.';
 COMMENT ON COLUMN meeta.visit_times.person IS
-    'Who it is, as well as that is known: by user id, else browser and name, else endpoint.';
+    'Who it is, as well as that is known: by the evidence that known_by names.';
 COMMENT ON COLUMN meeta.visit_times.display_name IS 'The latest during the visit.';
 COMMENT ON COLUMN meeta.visit_times.kind IS 'human, phone, recorder, transcriber, bot or hidden; null when erased.';
 COMMENT ON COLUMN meeta.visit_times.role IS 'The latest during the visit.';
@@ -89,3 +96,6 @@ COMMENT ON COLUMN meeta.visit_times.unseen_ms IS
 COMMENT ON COLUMN meeta.visit_times.left_after IS
     'The departure lies between this and left_at. The same as left_at but for who was lost: when anything was last heard '
     'of them, while duration_ms, until left_at, is the most that it can have been.';
+COMMENT ON COLUMN meeta.visit_times.known_by IS
+    'The evidence that puts visits together: user id (of the token), unless two people were there at once under it in '
+    'different browsers; else browser and name; else the endpoint alone.';

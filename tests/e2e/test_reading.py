@@ -313,9 +313,9 @@ async def test_participants_say_why_a_duration_is_a_lower_bound(newest_database:
     heading, *rows = [line.split() for line in out.splitlines()]
     assert heading[-2:] == ["not", "seen"]
     assert [[row[0], *row[4:]] for row in rows] == [
-        ["Ada", "2:59", "1", "1:00", "in", "between"],
-        ["Grace", "≥", "0:29", "1", "departure"],
-        ["Edsger", "≥", "1:29", "1", "arrival"],
+        ["Ada", "2:59", "1", "endpoint", "1:00", "in", "between"],
+        ["Grace", "≥", "0:29", "1", "endpoint", "departure"],
+        ["Edsger", "≥", "1:29", "1", "endpoint", "arrival"],
     ]
     await write(
         newest_database, seal_all([started("sound"), identified(1, OTHER_MEETING), joined(1, "a"), left(2, "a")])

@@ -339,15 +339,15 @@ PEOPLE = (
 )
 
 
-async def test_person_with_several_visits_and_two_devices(database_url: str) -> None:
+async def test_person_with_several_visits_and_two_tabs(database_url: str) -> None:
     story = [
         started(),
-        joined(1000, "phone", "Ada", user_id="u1"),
-        joined(2000, "laptop", "Ada L", user_id="u1"),
-        left(4000, "phone"),
-        left(5000, "laptop"),
-        joined(8000, "laptop2", "Ada", user_id="u1"),
-        left(9000, "laptop2"),
+        joined(1000, "tab", "Ada", user_id="u1", stats_id="firefox"),
+        joined(2000, "another-tab", "Ada L", user_id="u1", stats_id="firefox"),
+        left(4000, "tab"),
+        left(5000, "another-tab"),
+        joined(8000, "phone", "Ada", user_id="u1", stats_id="chrome"),
+        left(9000, "phone"),
         joined(1500, "x1", "Bo", stats_id="browser"),
         left(2500, "x1"),
         joined(3500, "x2", "Bo", stats_id="browser"),
@@ -358,6 +358,103 @@ async def test_person_with_several_visits_and_two_devices(database_url: str) -> 
         ("Ada", 3, 5000, False, False),
         ("Bo", 2, 1000 + 2500, True, True),
         ("Cy", 1, 0, True, True),
+    ]
+
+
+KNOWN = "SELECT display_name, known_by, visits FROM meeta.participants ORDER BY first_joined_at"
+
+
+def token(ms: int, endpoint_id: str, name: str | None, stats_id: str | None = None, **envelope: Any) -> Event:
+    """Somebody arrives with the token of all."""
+    return joined(ms, endpoint_id, name, user_id="shared", stats_id=stats_id, **envelope)
+
+
+def lost(ms: int, endpoint_id: str, last_heard_ms: int) -> Event:
+    """The server gives somebody's connection up."""
+    return happening(ParticipantLeft(cause=LeftCause.LOST, last_heard_at=BEGAN_MS + last_heard_ms), ms, endpoint_id)
+
+
+@pytest.mark.parametrize(
+    ("story", "people"),
+    [
+        pytest.param(
+            [token(1000, "a", "Ada", "b1"), token(2000, "b", "Bo", "b2"), token(3000, "c", "Cy", "b3")],
+            [("Ada", "browser and name", 1), ("Bo", "browser and name", 1), ("Cy", "browser and name", 1)],
+            id="one-token-three-people",
+        ),
+        pytest.param(
+            [token(1000, "a", "Ada"), token(2000, "b", "Bo"), left(3000, "a"), left(3000, "b")],
+            [("Ada", "endpoint", 1), ("Bo", "endpoint", 1)],
+            id="no-browser-known-but-names",
+        ),
+        pytest.param(
+            [token(1000, "a", "Guest", "b1"), token(2000, "b", "Guest", "b2")],
+            [("Guest", "browser and name", 1), ("Guest", "browser and name", 1)],
+            id="one-name-two-browsers",
+        ),
+        pytest.param(
+            [
+                *(token(1000, "a", "Ada", "b1"), token(2000, "b", "Bo", "b2"), left(3000, "a"), left(3500, "b")),
+                *(token(4000, "a2", "Ada", "b1"), left(5000, "a2"), token(6000, "b3", "Bo", "b2")),
+            ],
+            [("Ada", "browser and name", 2), ("Bo", "browser and name", 2)],
+            id="both-come-back-one-by-one",
+        ),
+        pytest.param(
+            [token(1000, "a", "Ada", "b1"), left(2000, "a"), token(2000, "b", "Ada", "b2")],
+            [("Ada", "user id", 2)],
+            id="from-laptop-to-phone",
+        ),
+        pytest.param(
+            [token(1000, "a", "Ada", "b1"), token(60_000, "b", "Ada", "b2"), lost(62_000, "a", 1500)],
+            [("Ada", "user id", 2)],
+            id="a-ghost-stayed-while-she-came-back",
+        ),
+        pytest.param(
+            [token(1000, "a", "Ada", "b1"), token(60_000, "b", "Ada", "b2"), lost(99_000, "a", 70_000)],
+            [("Ada", "browser and name", 1), ("Ada", "browser and name", 1)],
+            id="heard-of-while-the-other-was-there",
+        ),
+        pytest.param(
+            [
+                *(token(1000, "a", "Ada", "b1"), token(9000, "b", "Ada", "b2")),
+                happening(ParticipantLeft(cause=LeftCause.UNSEEN), 5000, "a", inferred=True),
+            ],
+            [("Ada", "user id", 2)],
+            id="gone-in-a-gap-before",
+        ),
+        pytest.param(
+            [token(1000, "a", "Ada", "b1"), token(2000, "a", "Ada", "b1"), left(3000, "a")],
+            [("Ada", "user id", 2)],
+            id="an-endpoint-that-arrived-twice",
+        ),
+        pytest.param(
+            [
+                *(token(0, "a", "Ada", "b1", initial=True), token(0, "b", "Bo", "b2", initial=True)),
+                *(joined(10, "c", "Cy", user_id="own", stats_id="b3"), left(20, "c")),
+                joined(30, "d", "Cy", user_id="own", stats_id="b4"),
+            ],
+            [("Ada", "browser and name", 1), ("Bo", "browser and name", 1), ("Cy", "user id", 2)],
+            id="there-before-the-bot-and-somebody-of-their-own",
+        ),
+    ],
+)
+async def test_people_at_once_in_different_browsers_are_different_people(
+    database_url: str, story: list[Event], people: list[tuple[str, str, int]]
+) -> None:
+    await write(database_url, seal_all([started(), identified(0), *story]))
+    # Another witness, who saw each of them alone, knows no better.
+    await write(database_url, seal_all([started(), identified(0), ended(1)]))
+    assert [tuple(row.values()) for row in await fetch(database_url, KNOWN)] == people
+
+
+async def test_what_one_witness_saw_tells_people_apart_for_all(database_url: str) -> None:
+    both = [started(), identified(0), token(1000, "a", "Ada", "b1"), token(1000, "b", "Bo", "b2"), ended(9000)]
+    alone = [started(), identified(0), token(1000, "a", "Ada", "b1"), left(2000, "a"), ended(9000)]
+    await write(database_url, seal_all(both), seal_all(alone))
+    assert [tuple(row.values()) for row in await fetch(database_url, KNOWN)] == [
+        ("Ada", "browser and name", 1),
+        ("Bo", "browser and name", 1),
     ]
 
 

@@ -1,0 +1,2 @@
+-- People at once under one user id, without reading all visits of a capture.
+CREATE INDEX visits_by_user ON meeta.visits (capture_id, user_id) WHERE user_id <> '';
