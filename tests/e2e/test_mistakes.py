@@ -509,6 +509,7 @@ async def test_the_second_ctrl_c_stops_at_once_and_gives_the_terminal_back(
 ) -> None:
     browser = program(tmp_path / "browser", "exec sleep 600")  # never answers, so that there is nobody to leave
     environment = {"MEETA_BROWSER": str(browser), "TERM": term, **folder_for_spool(tmp_path)}
+    environment["MEETA_STOP_SIGNALS_WINDOW"] = "0"  # so that the second one need not wait
     arguments = ("record", REFUSED_BY_BROWSERS, "--database-url", NOWHERE)
     async with on_terminal(*arguments, columns=120, lines=24, **environment) as terminal:
         await terminal.shows("database unavailable")

@@ -66,6 +66,12 @@ def _leads(pid: int) -> bool:
         return False
 
 
+def driver(pid: int) -> int:
+    """Playwright's driver, which runs once."""
+    (found,) = [child for child, line in descendants(pid) if "run-driver" in line]
+    return found
+
+
 def browser(pid: int) -> int:
     """Chromium itself, which runs once."""
     (found,) = browsers(pid)

@@ -101,7 +101,12 @@ class Chromium:
         self._stopped = False
         await self._begin()
 
+    def start_no_more(self) -> None:
+        """Give no page and start no other browser from now on: whoever sits in this one leaves. Stop comes next."""
+        self._stopped = True
+
     async def _begin(self) -> Browser:
+        self._refuse_when_stopped()
         try:
             async with asyncio.timeout(self._settings.browser_start_timeout):
                 self._playwright = await async_playwright().start()
@@ -181,8 +186,7 @@ class Chromium:
 
     async def _running(self) -> Browser:
         """Return the browser; a new one, and if need be with a new driver, if it is gone."""
-        if self._stopped:
-            raise BrowserError("Chromium is not running")
+        self._refuse_when_stopped()
         if self._browser is None and self._playwright is not None:
             try:
                 await self._launch(self._playwright)
@@ -190,6 +194,10 @@ class Chromium:
                 _log.warning("Playwright's driver is started anew", problem=str(error))
                 await self._close()
         return self._browser or await self._begin()
+
+    def _refuse_when_stopped(self) -> None:
+        if self._stopped:
+            raise BrowserError("Chromium is not running")
 
     def _replace(self, browser: Browser) -> None:
         """Give it up with all who are in it; the next who asks gets another, and does not wait for the end of this."""
