@@ -3,9 +3,12 @@
 import signal
 import sys
 
+from meeta_bot import init_process
+
 
 def main() -> None:
     """Run the command line. Ctrl-C while it is being imported just ends the process: nothing has begun."""
+    init_process.divide()
     previous = signal.getsignal(signal.SIGINT)
     if previous is signal.default_int_handler:  # else whoever started us wants it ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
