@@ -116,6 +116,8 @@ class Worker:
 
         :raises BrowserError: it can't be started.
         """
+        if self._asked_to_stop.is_set():
+            return False
         starting = asyncio.create_task(self.chromium.start())
         asked = asyncio.create_task(self._asked_to_stop.wait())
         try:

@@ -112,7 +112,7 @@ async def working(tmp_path: Path) -> AsyncIterator[Working]:
 async def test_a_stop_before_the_start_starts_nothing(working: Working) -> None:
     working.worker.stop()
     assert await working.ends() == []
-    assert "started" not in working.browser.calls
+    assert working.browser.calls == ["start no more", "stop"]
     assert working.seats.pages == []
 
 
