@@ -88,7 +88,7 @@ class Chromium:
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
-        self.health = BrowserHealth(settings, clock or SystemClock(), self._replace)
+        self.health = BrowserHealth(settings, clock or SystemClock(), self._give_up)
         self._driver: Driver | None = None
         self._browser: Browser | None = None
         self._profiles: list[BrowserContext] = []
@@ -147,6 +147,7 @@ class Chromium:
         self._pid = await self._process_id(browser)
         self.version = browser.version
         browser.on("disconnected", self._disconnected)
+        driver.when_it_ends(lambda: self._driver_ended(browser))
         _log.info("Chromium started", version=self.version, executable=str(executable))
         return browser
 
@@ -167,6 +168,11 @@ class Chromium:
         self._browser, self._profiles = None, []
         _log.warning("Chromium went away")
         self.health.gone()
+
+    def _driver_ended(self, browser: Browser) -> None:
+        if browser is self._browser:
+            _log.warning("Playwright's driver went away")
+            self._replace(browser)
 
     async def new_page(self) -> Page:
         """Return an empty page for ``rooms_per_page`` rooms, of a new browser if the one before is gone.
@@ -199,9 +205,12 @@ class Chromium:
         if self._stopped:
             raise BrowserError("Chromium is not running")
 
+    def _give_up(self, browser: Browser) -> None:
+        _log.warning("Chromium is replaced: its pages can't be used", failures=self.health.failures)
+        self._replace(browser)
+
     def _replace(self, browser: Browser) -> None:
         """Give it up with all who are in it; the next who asks gets another, and does not wait for the end of this."""
-        _log.warning("Chromium is replaced: its pages can't be used", failures=self.health.failures)
         driver, self._driver = self._driver, None
         if self._pid is not None and browser.is_connected():
             _kill_group(self._pid)  # what hangs does not close

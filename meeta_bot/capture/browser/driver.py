@@ -8,7 +8,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -71,6 +71,10 @@ class Driver:
     def has_ended(self) -> bool:
         """True when it is gone, and any browser with it."""
         return self._words.is_over
+
+    def when_it_ends(self, call: Callable[[], None]) -> None:
+        """Call this at once when it is gone: Playwright tells nobody, and a page would be missed for its silence."""
+        self._words.when_over(call)
 
     async def why_it_ended(self) -> str:
         """Return its own reason, if it gave one."""
@@ -183,6 +187,7 @@ class _Words(asyncio.Protocol):
     def __init__(self) -> None:
         self._kept = bytearray()
         self._over = asyncio.Event()
+        self._when_over: Callable[[], None] | None = None
         self._transport: asyncio.ReadTransport | None = None
         self._writing: int | None = None
         self._pipe: tuple[int, int] | None = (
@@ -224,10 +229,15 @@ class _Words(asyncio.Protocol):
     def eof_received(self) -> None:
         """Note that whoever could write is gone."""
         self._over.set()
+        if self._when_over is not None:
+            call, self._when_over = self._when_over, None
+            call()
 
-    def connection_lost(self, _: Exception | None) -> None:
-        """Note the same."""
-        self._over.set()
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Call this when nobody can write any more; not when we read no more."""
+        self._when_over = call
+        if self._over.is_set():
+            self.eof_received()
 
     @property
     def is_over(self) -> bool:
