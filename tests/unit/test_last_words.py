@@ -41,6 +41,10 @@ GTK = '(chromium:77): Gtk-WARNING **: 10:11:12.131: Failed to load module "canbe
         ([WRAPPER, GPU, PLATFORM], "The platform failed to initialize.  Exiting."),
         ([WRAPPER, ROOT], "Running as root without --no-sandbox is not supported."),
         ([WRAPPER, NSS], NSS),
+        (
+            ["/opt/run: line 2: lsb_release: command not found", "/opt/run: line 9: /opt/chrome: Permission denied"],
+            "/opt/run: line 9: /opt/chrome: Permission denied",
+        ),
         ([BUS, NSS], NSS),
         (
             ["[0301/101112.131:ERROR:chrome_main.cc(210)] Failed to create headless user data directory container."],
@@ -142,6 +146,9 @@ def test_the_reason_is_the_line_that_ended_it(lines: list[str], reason: str) -> 
         ["", "   "],
         [WRAPPER],
         [WRAPPER, BUS, BUS_WARNING, GPU],
+        ["[9:9:1201/1.2:ERROR:sandbox_linux.cc(376)] InitializeSandbox() called with multiple threads in process gpu."],
+        ["[9:9:1201/1.2:ERROR:dbus/object_proxy.cc:590] Failed to call method: org.freedesktop.DBus.Properties.Get"],
+        ["[9:9:1201/1.2:ERROR:content/zygote/zygote_linux.cc:662] write: Broken pipe (32)"],
         ["/usr/bin/chromium: line 12: [[: 0x: value too great for base", "/opt/x: 3: [: =: argument expected"],
         ["DevTools listening on ws://127.0.0.1:1/devtools", "libva error: vaGetDriverNameByIndex() failed", GTK],
         ["[12:40:0301/101112.131415:ERROR:registration_request.cc(291)] Registration response error message: QUOTA"],

@@ -139,7 +139,8 @@ class Chromium:
                 timeout=self._settings.browser_start_timeout * 1000,
             )
         except PlaywrightError as error:
-            if driver.has_ended:
+            is_cut = "has been closed" in str(error) and "<launch" not in str(error)  # and nothing told of Chromium
+            if driver.has_ended or is_cut:
                 raise BrowserError(f"Chromium did not start: {await driver.why_it_ended()}") from error
             raise await self._not_started(executable, error) from error
         self._browser, self._profiles = browser, []

@@ -48,7 +48,9 @@ _DEADLY = re.compile(
 )
 # Parts of Chromium whose errors don't end it, or come of its end; a missing bus is the rule in a container.
 _BYSTANDERS = re.compile(
-    r"dbus|\bbus\.cc|gpu|viz|vaapi|\bgl/|angle|vulkan|gcm|zygote_linux|crashpad|network_service|font"
+    r"dbus|\bbus\.cc|object_proxy|upower|power_|udev|bluez"
+    r"|gpu|viz|vaapi|\bgl[/_]|angle|vulkan|sandbox_linux|zygote_linux|nacl|crashpad"
+    r"|gcm|registration|network_service|ssl_client|cert_|component_|policy|extension|font"
 )
 _CRASH = re.compile(
     r"received signal|segmentation fault|illegal instruction|trace/breakpoint trap|bus error|aborted|core dumped",
