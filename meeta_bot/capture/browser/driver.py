@@ -22,6 +22,7 @@ from meeta_bot.settings import Settings
 
 _KEPT_BYTES = 64 * 2**10  # of what the driver wrote on standard error, the newest; it writes when something is wrong
 _WORDS_TIMEOUT = 2.0  # seconds; the last words of a driver that is dead are in the pipe already
+_LOOK_PAUSE = 0.01  # seconds between looks whether one that was killed is gone
 
 _NAME = "Playwright's driver"
 _BY_HAND = "try it by hand, in the same environment: {} --version; NODE_OPTIONS, if it is set, changes what it does"
@@ -94,7 +95,7 @@ async def _begin(words: _Words, settings: Settings) -> Playwright:
             async with asyncio.timeout(settings.browser_start_timeout):
                 return await asyncio.shield(starting)
     except BaseException:
-        await _give_up(starting, settings)
+        await _give_up(starting, words, settings)
         raise
 
 
@@ -104,14 +105,25 @@ async def _stop(playwright: Playwright, settings: Settings) -> None:
             await playwright.stop()
 
 
-async def _give_up(starting: asyncio.Future[Playwright], settings: Settings) -> None:
-    """Stop a driver that has just come up all the same: what nobody knows of, nobody would stop."""
+async def _give_up(starting: asyncio.Future[Playwright], words: _Words, settings: Settings) -> None:
+    """Stop a driver that has just come up all the same, kill one that hangs: nobody else knows of it."""
     await asyncio.wait([starting], timeout=settings.browser_stop_timeout)
     if not starting.done():
+        await _reaped(words.kill_writers())
+        await asyncio.wait([starting], timeout=_WORDS_TIMEOUT)
         starting.cancel()
     (outcome,) = await asyncio.gather(starting, return_exceptions=True)
     if not isinstance(outcome, BaseException):
         await _stop(outcome, settings)
+
+
+async def _reaped(processes: list[int]) -> None:
+    """Wait until the event loop knows that they are dead, so that nothing of them is left when it closes."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_WORDS_TIMEOUT):
+            while not set(processes).isdisjoint(_children()):  # noqa: ASYNC110 - the loop tells only Playwright
+                await asyncio.sleep(_LOOK_PAUSE)
+            await asyncio.sleep(_LOOK_PAUSE)
 
 
 async def _explained(error: Exception, lines: list[str], settings: Settings) -> BrowserError:
@@ -252,12 +264,15 @@ class _Words(asyncio.Protocol):
                     await self._over.wait()
         return self._kept.decode(errors="replace").splitlines()
 
-    def kill_writers(self) -> None:
-        """Kill programs that we started and that still have it: a driver that hangs, of which nobody else knows."""
+    def kill_writers(self) -> list[int]:
+        """Kill programs that we started and that still have it: a driver that hangs. Return which."""
+        killed = []
         for child in _children():
             with contextlib.suppress(OSError):
                 if _identity(Path(f"/proc/{child}/fd/2").stat()) == self._pipe:
                     os.kill(child, signal.SIGKILL)
+                    killed.append(child)
+        return killed
 
     def close(self) -> None:
         """Read no more. Safe to call twice."""
