@@ -2,7 +2,7 @@
 
 ::
 
-    MeetaError                    exit code 1
+    MeetaError                    exit code 70 (EX_SOFTWARE): an error of the program itself
     ├── UsageError                2   the command line or a setting is wrong
     │   ├── InvalidRoomUrl
     │   └── ConfigurationError
@@ -23,13 +23,14 @@
     ├── CaptureFailed             7   a capture ended because it could not get in or stay in
     └── OutputError               8   what was printed could not be written, or nobody read it to its end
 
-Exit code 1 is also that of ``verify`` when it refutes something. Exit code 75 (EX_TEMPFAIL) is not an error: events
+Exit code 1 is no error's: ``verify`` has refuted something. Exit code 75 (EX_TEMPFAIL) is not an error: events
 remain in the spool and will be delivered later. Nor is 130: Ctrl-C ended a reading command.
 The message of an error is one line that says what is wrong; ``hint`` is one that says what to do.
 """
 
 from __future__ import annotations
 
+EXIT_REFUTED = 1
 EXIT_EVENTS_REMAIN = 75
 EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
@@ -37,7 +38,7 @@ EXIT_INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 class MeetaError(Exception):
     """The base of all; ``str(error)`` is one line for a person."""
 
-    exit_code = 1
+    exit_code = 70
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

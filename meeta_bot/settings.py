@@ -122,6 +122,9 @@ class Settings(BaseSettings):
         5, gt=0, description="crashes within crashes_window end a capture: the next would be no better"
     )
     crashes_window: float = Field(600, gt=0, description="older crashes are forgiven")
+    stop_signals_window: float = Field(
+        0.5, ge=0, description="signals to stop are one: a terminal's, and what passes it on; a person takes longer"
+    )
     leave_timeout: float = Field(2, gt=0, description="out of the room; then the page is closed anyway")
     page_call_timeout: float = Field(10, gt=0, description="any single call into a page; half of page_hung_timeout")
     flush_timeout: float = Field(15, gt=0, description="deliver the spool on the way out; the rest stays in it")

@@ -65,7 +65,7 @@ class Worker:
         self._make_sink = make_sink
         self._sink = make_sink()
         self._clock = clock or SystemClock()
-        self._stopping = False
+        self._asked_to_stop = asyncio.Event()
         self._is_closed = False
         self._also = tuple(also)
         self._sinks = sinks or Sinks(settings)
@@ -95,9 +95,9 @@ class Worker:
         adoption = asyncio.create_task(self._adopt(), name="adoption")
         watches = [asyncio.create_task(self._watch.run()), asyncio.create_task(self.seats.watch())]
         try:
-            await self.chromium.start()
-            gc.freeze()  # what was imported and started stays: no need to look through it again and again
-            self._is_up.set()
+            if await self._start_browser():
+                gc.freeze()  # what was imported and started stays: no need to look through it again and again
+                self._is_up.set()
             for request in requests:
                 self.add(request)
             await self._all_over(stay=stay)
@@ -111,12 +111,32 @@ class Worker:
             await self.chromium.stop()
             await self._stop_delivery(adoption)
 
+    async def _start_browser(self) -> bool:
+        """Start Chromium; False when the word to stop came meanwhile: then it is given up, whatever it does.
+
+        :raises BrowserError: it can't be started.
+        """
+        if self._asked_to_stop.is_set():
+            return False
+        starting = asyncio.create_task(self.chromium.start())
+        asked = asyncio.create_task(self._asked_to_stop.wait())
+        try:
+            await asyncio.wait((starting, asked), return_when=asyncio.FIRST_COMPLETED)
+            if self._asked_to_stop.is_set():
+                return False
+            starting.result()
+            return True
+        finally:
+            for task in (starting, asked):
+                task.cancel()
+            await asyncio.gather(starting, asked, return_exceptions=True)
+
     def add(self, request: CaptureRequest) -> None:
         """Record one more room, once there is a browser and its turn to join has come.
 
         A room that is being recorded stays as it is.
         """
-        if self._stopping or request.key in self._rooms:
+        if self._asked_to_stop.is_set() or request.key in self._rooms:
             return
         if len(self._rooms) >= self._settings.rooms_limit:
             _log.error("room not recorded: this process has as many as MEETA_ROOMS_LIMIT", room=request.address.url)
@@ -131,8 +151,9 @@ class Worker:
         self._leave({request.key})
 
     def stop(self) -> None:
-        """Have every capture leave because the operator wants so. Safe at any time, and again."""
-        self._stopping = True
+        """Have every capture leave for the operator, and begin nothing more. Safe at any time, and again."""
+        self._asked_to_stop.set()
+        self.chromium.start_no_more()
         self._news.set()
         self._leave(set(self._rooms))
 
@@ -152,7 +173,7 @@ class Worker:
 
     async def _all_over(self, *, stay: bool) -> None:
         """Wait until no room is left and none is to come; rooms may be added meanwhile."""
-        while self._rooms or (stay and not self._stopping):
+        while self._rooms or (stay and not self._asked_to_stop.is_set()):
             await self._news.wait()
             self._news.clear()
             for key, task in list(self._rooms.items()):

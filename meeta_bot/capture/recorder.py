@@ -26,6 +26,7 @@ from meeta_bot.capture.normalize import State
 from meeta_bot.capture.normalize.reports import (
     ClockReport,
     EndReport,
+    GapReport,
     HeartbeatReport,
     LossReport,
     MeetingOverReport,
@@ -79,6 +80,7 @@ class Recorder:
         self._waiting = Waiting(settings, clock, self._log)
         self._stays = 0
         self._stay: Stay | None = None  # None between two stays
+        self._unreported: RoomLoss | None = None  # of the former stay, which is not in the log yet
         self._kept_seat: Seat | None = None  # the former stay's, until the present one has its own
         self._seen_ms = clock.monotonic_ms()  # until then, all that the former stays' pages saw was handed over
         state = State(
@@ -110,21 +112,21 @@ class Recorder:
         if not self._ending.done():
             self.log.is_patient = False
             self._ending.set_result(End(reason, detail))
+            if self._stay is not None:
+                self._stay.call_off()
 
     async def run(self) -> End:
         """Record until something ends it; always ends with a reason, which is also the last event."""
         if self.address.other_name is not None:
             self._log.info("the room is called otherwise than its address reads", explanation=self.address.other_name)
         await self._guarded(self.log.report(self._introduction()))
-        tasks = [asyncio.create_task(self._guarded(self._live()), name=f"live {self.capture_id}")]
-        beside = (self._heartbeats(), self._depart_in_time(), self._waiting.remind(lambda: self.phase))
-        tasks += [asyncio.create_task(self._guarded(work)) for work in beside]
+        tasks = self._begin()
         end = self.end = await self._ending
         self._enter(Phase.LEAVING)
         self._log.info("leaving", reason=end.reason.value, detail=end.detail)
         try:
             if self._stay is not None:
-                await self._stay.leave()
+                await self._guarded(self._stay.leave())
         finally:
             for task in tasks:
                 task.cancel()
@@ -140,11 +142,34 @@ class Recorder:
         self._log.info("ended", reason=end.reason.value, events=position.last_seq, head=position.head.hex())
         return end
 
+    def _begin(self) -> list[asyncio.Task[None]]:
+        """Begin everything that goes on until the end; nothing if that has come already."""
+        if self._ending.done():
+            return []
+        tasks = [asyncio.create_task(self._guarded(self._live()), name=f"live {self.capture_id}")]
+        beside = (self._heartbeats(), self._depart_in_time(), self._waiting.remind(lambda: self.phase))
+        return [*tasks, *(asyncio.create_task(self._guarded(work)) for work in beside)]
+
     async def _last_events(self, end: End) -> None:
+        await self._report_loss_on_the_way_out()
         if end.reason in (EndReason.LEFT_ALONE, EndReason.ONLY_BOTS_LEFT):
             await self.log.report(MeetingOverReport(), urgent=True)
         await self.log.report_what_was_refused()
         await self.log.report(EndReport(reason=end.reason, detail=end.detail), urgent=True)
+
+    async def _report_loss_on_the_way_out(self) -> None:
+        """Record a gap for what a page that was lost may have known, when the bot does not go back for it."""
+        loss, state = self._unreported, self.log.state
+        if loss is None or not state.in_conference or state.blind is not None:
+            return
+        report = GapReport(
+            cause=loss.cause,
+            lost=Lost.EVERYTHING,
+            ago_ms=max(0, math.ceil(self._clock.monotonic_ms() - self._seen_ms)),
+            until_ago_ms=0,
+            evidence=f"{loss.detail}; until the end of the capture",
+        )
+        await self.log.report(report, urgent=True)
 
     def _introduction(self) -> StartReport:
         return StartReport(
@@ -177,7 +202,7 @@ class Recorder:
                 loss = await stay.run()
             finally:
                 self._part_with(stay)
-            if loss is None or not await self._may_return(loss):
+            if loss is None or self._ending.done() or not await self._may_return(loss):
                 return
 
     def _next_stay(self) -> Stay:
@@ -198,6 +223,7 @@ class Recorder:
         self._stay = None
         self._bridge_care.stay_is_over()
         self._seen_ms = self._seen_ms if stay.seen_ms is None else stay.seen_ms
+        self._unreported = stay.loss
         if stay.seat is not None:
             self._vacate_kept_seat()
             self._kept_seat = stay.seat
@@ -208,7 +234,10 @@ class Recorder:
             self._kept_seat = None
 
     async def _may_return(self, loss: RoomLoss) -> bool:
-        """Report the loss, and wait for the moment to try again; False when there is none any more."""
+        """Report the loss, and wait for the moment to try again; False when there is none any more.
+
+        The end of the capture may come at any moment of it; whoever leaves does not go back.
+        """
         now_ms = self._clock.monotonic_ms()
         pause = self._reconnect.lost(loss.cause, now_ms)
         self._log.warning("room lost", cause=loss.cause.value, detail=loss.detail, attempt=self._reconnect.attempts)
@@ -219,7 +248,10 @@ class Recorder:
             ago_ms=max(0, math.ceil(now_ms - self._seen_ms)),
             evidence=loss.detail,
         )
+        self._unreported = None
         await self.log.report(report)
+        if self._ending.done():
+            return False
         self._enter(Phase.RECONNECTING)
         if self._is_too_late(loss, now_ms, pause):
             return False
@@ -227,7 +259,7 @@ class Recorder:
             self.stop(pause, loss.detail)
             return False
         await asyncio.sleep(pause)
-        return True
+        return not self._ending.done()
 
     def _is_too_late(self, loss: RoomLoss, now_ms: float, pause: float | EndReason) -> bool:
         """End a capture that never was in its room and whose time to get in is over, for what refused it."""

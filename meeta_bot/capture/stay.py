@@ -99,6 +99,12 @@ class Stay:
         self._signalling_deadline: asyncio.TimerHandle | None = None
         self._seat: Seat | None = None
         self._channel: Channel | None = None
+        self._joining: asyncio.Task[tuple[Seat, Channel]] | None = None
+
+    @property
+    def loss(self) -> RoomLoss | None:
+        """The loss of the room, unless the page had handed over everything before it."""
+        return self._loss.result() if self._loss.done() and not self._page_is_empty.is_set() else None
 
     @property
     def seat(self) -> Seat | None:
@@ -126,11 +132,11 @@ class Stay:
 
     async def run(self) -> RoomLoss | None:
         """Take a seat, join, and listen until the room is lost; None when the room could not be reached at all."""
-        joining = asyncio.create_task(self._join())
+        joining = self._joining = asyncio.create_task(self._join())
         tasks: list[asyncio.Task[Any]] = [joining]
         try:
             await self._done_or_lost(joining)
-            if joining.done():
+            if joining.done() and not joining.cancelled():
                 seat, channel = joining.result()
                 listening = asyncio.create_task(self._listen(seat, channel))
                 tasks += [listening, asyncio.create_task(self._join_deadline())]
@@ -308,14 +314,30 @@ class Stay:
             self._last_word = word
         return self._login.judge(payload, self._tried, wall_ms=self._clock.wall_ms(), was_in_room=was_in_room)
 
+    def call_off(self) -> None:
+        """Begin nothing more: no seat is taken, and no room entered or asked to let the bot in. Leave comes next."""
+        self._ask_no_more()
+        if self._joining is not None:
+            self._joining.cancel()
+
     async def leave(self) -> None:
-        """Leave the room; returns when the page has handed over everything, or the deadline is over."""
+        """Leave the room; returns when the page has handed over everything or is lost, or the deadline is over."""
         if self._seat is None or self._channel is None or self._loss.done():
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.leave_timeout):
-                await self._seat.leave()
-                await self._page_is_empty.wait()
+        goodbye = asyncio.create_task(self._say_goodbye(self._seat))
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.leave_timeout):
+                    await self._done_or_lost(goodbye)
+            if goodbye.done():
+                goodbye.result()
+        finally:
+            goodbye.cancel()
+            await asyncio.gather(goodbye, return_exceptions=True)
+
+    async def _say_goodbye(self, seat: Seat) -> None:
+        await seat.leave()
+        await self._page_is_empty.wait()
 
     # --- from message to disk ---------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from meeta_bot import __version__
+from meeta_bot import __version__, crash_report
 from meeta_bot.cli import (
     console,
     db,
@@ -34,8 +34,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 refuted by verify, 2 wrong usage or setting, 3 not found, 4 database, 5 browser, "
-    "6 spool, 7 the bot could not get in or stay in, 8 the output could not be written, 75 events remain in the spool "
-    "and will be delivered by the next run or `meeta-bot spool flush`, 130 interrupted while reading.",
+    "6 spool, 7 the bot could not get in or stay in, 8 the output could not be written, 70 an error of the program "
+    "itself, 75 events remain in the spool and will be delivered by the next run or `meeta-bot spool flush`, "
+    "130 interrupted while reading.",
 )
 
 
@@ -72,7 +73,7 @@ _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> None:
-    """Run the command line; every error of the tree becomes one line and its exit code."""
+    """Run the command line; every error becomes one line and its exit code, those that nobody expected too."""
     try:
         _run()
     except MeetaError as error:
@@ -81,14 +82,20 @@ def main() -> None:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         console.silence_stdout()
         sys.exit(0)
-    except OSError as error:
-        if error.errno not in _UNWRITABLE:
-            raise
-        console.silence_stdout()
-        console.complain(OutputError(f"Can't write the output: {error.strerror}", hint="make room, or redirect it"))
-        sys.exit(OutputError.exit_code)
     except KeyboardInterrupt:  # between the moments in which typer sees it
         sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        problem = _unexpected(error)
+        console.complain(problem)
+        sys.exit(problem.exit_code)
+
+
+def _unexpected(error: Exception) -> MeetaError:
+    """Return what to say of an error that is not of the tree: output that can't be written, or a fault of ours."""
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        console.silence_stdout()
+        return OutputError(f"Can't write the output: {error.strerror}", hint="make room, or redirect it")
+    return crash_report.report(error)
 
 
 def _run() -> None:

@@ -22,6 +22,7 @@ from meeta_bot.cli import console
 from meeta_bot.cli.progress import Progress
 from meeta_bot.cli.room_values import ListedRoom
 from meeta_bot.cli.rooms_file import RoomsFile
+from meeta_bot.cli.stop_signals import StopSignals
 from meeta_bot.delivery.jsonl import STANDARD_OUTPUT
 from meeta_bot.delivery.registry import json_lines
 from meeta_bot.errors import EXIT_EVENTS_REMAIN, CaptureFailed, UsageError
@@ -195,20 +196,12 @@ def _progress(worker: Worker, *, verbose: bool) -> AbstractContextManager[Any]:
 
 
 def _handle_signals(worker: Worker, listing: RoomsFile | None, settings: Settings) -> None:
-    asked = False
-
-    def leave() -> None:
-        nonlocal asked
-        if asked:
-            _stop_at_once()
-        asked = True
-        worker.stop()
-
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, leave)
+    stopping = StopSignals(worker.stop, _stop_at_once, settings.stop_signals_window)
+    stopping.handle(loop)
     # Without a list of rooms it means what it always did: the terminal is gone.
-    loop.add_signal_handler(signal.SIGHUP, leave if listing is None else lambda: _reread(worker, listing, settings))
+    hang_up = stopping.asked if listing is None else lambda: _reread(worker, listing, settings)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
 
 
 def _stop_at_once() -> NoReturn:

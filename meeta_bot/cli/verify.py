@@ -22,7 +22,7 @@ from meeta_bot.cli import console
 from meeta_bot.cli.reader import find_meeting
 from meeta_bot.database import migrations
 from meeta_bot.database.access import DatabaseAccess
-from meeta_bot.errors import OutputError, SpoolError, UsageError
+from meeta_bot.errors import EXIT_REFUTED, OutputError, SpoolError, UsageError
 from meeta_bot.reading import queries
 from meeta_bot.reading.queries import LATEST, Reader
 from meeta_bot.settings import Settings, load
@@ -37,7 +37,6 @@ from meeta_bot.verify import (
     verdicts,
 )
 
-EXIT_REFUTED = 1
 MOST_PROCESSES = 8  # that are started unasked; each has a connection, and a server has a hundred
 _CAPTURE_VERSION = 7  # ids of captures are UUIDv7, those of meetings UUIDv5
 _DIGEST = re.compile("[0-9a-f]{64}")

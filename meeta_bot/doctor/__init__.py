@@ -7,20 +7,28 @@ from __future__ import annotations
 
 from meeta_bot.doctor import browser, capabilities, database, deployment, machine, spools
 from meeta_bot.doctor.checks import NOT_CHECKED, Check, Examination, Finding, Inspection, Level, Result, examine
-from meeta_bot.errors import BrowserError, CaptureFailed, DatabaseError, InvalidRoomUrl, SpoolError, UsageError
+from meeta_bot.errors import (
+    BrowserError,
+    CaptureFailed,
+    DatabaseError,
+    InvalidRoomUrl,
+    MeetaError,
+    SpoolError,
+    UsageError,
+)
 
 __all__ = ["DEPLOYMENT", "HERE", "NOT_CHECKED", "Check", "Examination", "Finding", "Level", "Result", "examine"]
 
 MACHINE, DATABASE, ROOM, CAPABILITIES = "this machine", "database", "deployment", "what can be seen"
 
 HERE = (
-    Check("program", MACHINE, machine.program, 1),
+    Check("program", MACHINE, machine.program, MeetaError.exit_code),
     Check("settings", MACHINE, machine.settings, UsageError.exit_code),
     Check("data directory", MACHINE, machine.data_directory, SpoolError.exit_code, ("settings",)),
     Check("disk", MACHINE, machine.disk, SpoolError.exit_code, ("data directory",)),
     Check("spool", MACHINE, spools.waiting, SpoolError.exit_code, ("data directory",)),
-    Check("clock", MACHINE, machine.clock, 1),
-    Check("open files", MACHINE, machine.open_files, 1),
+    Check("clock", MACHINE, machine.clock, MeetaError.exit_code),
+    Check("open files", MACHINE, machine.open_files, MeetaError.exit_code),
     Check("browser", MACHINE, browser.starts, BrowserError.exit_code, ("settings",), browser.deadline),
     Check("sandbox", MACHINE, browser.sandbox, BrowserError.exit_code, ("browser",)),
     Check("PostgreSQL", DATABASE, database.reachable, DatabaseError.exit_code, ("settings",), database.deadline),

@@ -42,13 +42,15 @@ class Level(StrEnum):
 class Finding(msgspec.Struct, frozen=True):
     """The finding of a check, as one line, and what to do about it.
 
-    ``stops`` says why the checks that need this one make no sense; a failure always does.
+    ``stops`` says why the checks that need this one make no sense; a failure always does. ``exit_code`` is that of the
+    check unless the check itself failed.
     """
 
     level: Level
     found: str
     hint: str | None = None
     stops: str | None = None
+    exit_code: int | None = None
 
 
 def ok(found: str, hint: str | None = None) -> Finding:
@@ -166,9 +168,11 @@ async def _inspect(examination: Examination, check: Check) -> Finding:
         return failed(str(error), error.hint)
     except Exception as error:  # whatever it is, the other checks are worth making
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
-        return failed(f"the check itself failed: {what}", "please report it")
+        found = f"the check itself failed: {what}"
+        return Finding(Level.FAILED, found, "please report it", exit_code=MeetaError.exit_code)
 
 
 def _result(check: Check, finding: Finding) -> Result:
     hint = None if finding.hint is None else redact_text(finding.hint)
-    return Result(check.name, check.group, finding.level, redact_text(finding.found), hint, check.exit_code)
+    exit_code = check.exit_code if finding.exit_code is None else finding.exit_code
+    return Result(check.name, check.group, finding.level, redact_text(finding.found), hint, exit_code)

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -120,10 +120,13 @@ class RecorderProcess:
 
 
 @asynccontextmanager
-async def recording(*arguments: str, **environment: str) -> AsyncIterator[RecorderProcess]:
-    """``meeta-bot record ARGUMENTS`` with additional environment; killed at the end if it still runs."""
+async def recording(*arguments: str, below: Sequence[str] = (), **environment: str) -> AsyncIterator[RecorderProcess]:
+    """``meeta-bot record ARGUMENTS`` with additional environment; killed at the end if it still runs.
+
+    ``below`` is a command that it is started by.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "meeta_bot", "record", *arguments),
+        *(*below, sys.executable, "-m", "meeta_bot", "record", *arguments),
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -211,6 +211,20 @@ async def test_an_address_that_leads_nowhere_is_not_the_browsers_fault(address: 
         assert house.process == before
 
 
+async def test_a_driver_that_dies_is_noticed_at_once_and_followed_by_another() -> None:
+    async with _house(page_hung_timeout=600) as house:
+        before = house.process
+        await house.take("room")
+        others = {pid for pid, line in descendants(os.getpid()) if "run-driver" in line}
+        (driver,) = [pid for pid in others if before in {child for child, _ in descendants(pid)}]
+        os.kill(driver, signal.SIGKILL)
+        loss = await asyncio.wait_for(house.lost.get(), TIMEOUT)
+        assert loss.cause is GapCause.BROWSER_CRASHED
+        await _dead(before)
+        await house.take("room")
+        assert house.process != before
+
+
 async def test_a_browser_that_stands_still_is_killed_and_followed_by_another() -> None:
     async with _house() as house:
         before = house.process

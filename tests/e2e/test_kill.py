@@ -26,6 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 BURST = 400  # chat messages; the kill comes somewhere among them
 SEEN_BEFORE_KILL = 40  # of them in the database, so that some are stored, some spooled, some on their way
 ORPHANS_TIMEOUT = 10  # seconds; bounds a wait
+WINDOW = 0.2  # seconds; a second signal within it would be taken for the first
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
@@ -147,13 +148,19 @@ async def test_the_second_signal_stops_at_once_and_loses_nothing(
     url = stack.room_url("twice")
     person = await people.participant(url)
     await person.join("Ada")
-    environment = {"MEETA_FLUSH_TIMEOUT": "600", **folder_for_spool(tmp_path)}
+    environment = {
+        "MEETA_FLUSH_TIMEOUT": "600",
+        "MEETA_LEAVE_TIMEOUT": "60",
+        "MEETA_STOP_SIGNALS_WINDOW": str(WINDOW),
+        **folder_for_spool(tmp_path),
+    }
     async with recording(url, "--database-url", newest_database, **environment) as recorder:
         await recorder.logged("in the room")
         await stack.prosody("freeze")  # so that leaving takes its time
         try:
             recorder.send(signal.SIGINT)
             await recorder.logged("leaving")
+            await asyncio.sleep(2 * WINDOW)  # what comes at once is the same signal, passed on
             recorder.send(signal.SIGINT)
             assert await recorder.ended() == 75
         finally:

@@ -187,8 +187,13 @@ def program(path: Path, text: str) -> Path:
         ("echo libfoo.so is missing >&2; exit 127", "Chromium did not start: libfoo.so is missing"),
         ("exit 3", "Chromium did not start: it ended at once, with exit code 3"),
         (
+            "[ foo = ] bar ]; echo '[1:1:0301/101112.1:WARNING:bus.cc(6)] no bus' >&2;"
+            "echo '[1:1:0301/101112.1:FATAL:zygote_host_impl_linux.cc(13)] No usable sandbox!' >&2; exit 1",
+            "Chromium did not start: No usable sandbox!",
+        ),
+        (
             "exec sleep 600",
-            "Chromium did not start: no answer in 1 s (MEETA_BROWSER_START_TIMEOUT gives it longer)",
+            "Chromium did not start: no answer in 6 s (MEETA_BROWSER_START_TIMEOUT gives it longer)",
         ),
     ],
 )
@@ -196,13 +201,37 @@ async def test_a_browser_that_does_not_start_is_told(
     text: str, says: str, newest_database: str, tmp_path: Path
 ) -> None:
     browser = program(tmp_path / "browser", text)
-    environment = {"MEETA_BROWSER": str(browser), "MEETA_BROWSER_START_TIMEOUT": "1", **folder_for_spool(tmp_path)}
+    environment = {"MEETA_BROWSER": str(browser), "MEETA_BROWSER_START_TIMEOUT": "6", **folder_for_spool(tmp_path)}
     code, out, err = await run("record", REFUSED_BY_BROWSERS, "--database-url", newest_database, **environment)
     assert (code, out) == (5, "")
     assert error_lines(err) == [
         f"error: {says}",
         f"hint:  try it by hand: {browser} --headless --dump-dom about:blank",
     ]
+
+
+LOADER = (
+    "error while loading shared libraries: libatomic.so.1: cannot open shared object file: No such file or directory"
+)
+
+
+async def test_a_driver_that_does_not_start_is_told_by_record_and_doctor_alike(
+    newest_database: str, tmp_path: Path
+) -> None:
+    driver = program(tmp_path / "node", f"echo 'node: {LOADER}' >&2; exit 127")
+    environment = {"PLAYWRIGHT_NODEJS_PATH": str(driver), **folder_for_spool(tmp_path)}
+    says, to_do = (
+        f"Playwright's driver did not start: node: {LOADER}",
+        "install it; on Debian: apt-get install libatomic1",
+    )
+    code, out, err = await run("record", REFUSED_BY_BROWSERS, "--database-url", newest_database, **environment)
+    assert (code, out) == (5, "")
+    assert error_lines(err) == [f"error: {says}", f"hint:  {to_do}"]
+    assert LOADER not in "".join(line for line in err.splitlines() if not line.startswith("error: "))
+    code, out, err = await run("doctor", "--json", "--database-url", newest_database, **environment)
+    (found,) = [one for one in map(json.loads, out.splitlines()) if one["name"] == "browser"]
+    assert (code, err) == (5, "")
+    assert (found["status"], found["found"], found["hint"]) == ("failed", says, to_do)
 
 
 async def test_a_browser_that_does_not_start_keeps_nothing_from_being_delivered(
@@ -512,6 +541,7 @@ async def test_the_second_ctrl_c_stops_at_once_and_gives_the_terminal_back(
 ) -> None:
     browser = program(tmp_path / "browser", "exec sleep 600")  # never answers, so that there is nobody to leave
     environment = {"MEETA_BROWSER": str(browser), "TERM": term, **folder_for_spool(tmp_path)}
+    environment["MEETA_STOP_SIGNALS_WINDOW"] = "0"  # so that the second one need not wait
     arguments = ("record", REFUSED_BY_BROWSERS, "--database-url", NOWHERE)
     async with on_terminal(*arguments, columns=120, lines=24, **environment) as terminal:
         await terminal.shows("database unavailable")

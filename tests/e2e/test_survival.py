@@ -16,9 +16,9 @@ import pytest
 from tests.e2e import stored
 from tests.e2e.breakable import breakable_way, through
 from tests.e2e.conftest import People
-from tests.e2e.recorder_process import folder_for_spool, recording
+from tests.e2e.recorder_process import LOG_TIMEOUT, folder_for_spool, recording
 from tests.stack.client import Stack
-from tests.stack.process_tree import browser, renderers
+from tests.stack.process_tree import AS_SUBREAPER, browser, renderers, zombies
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -74,6 +74,21 @@ async def test_a_browser_that_is_killed_is_replaced_and_all_its_rooms_are_back(
     assert stored.texts(rows) == ["after the crash"]
     await stored.assert_verified(newest_database)
     await ada.leave()
+
+
+async def test_a_browser_that_is_killed_leaves_no_zombies_where_orphans_come_to_the_recorder(
+    stack: Stack, newest_database: str, tmp_path: Path
+) -> None:
+    arguments = (stack.room_url("orphans"), "--database-url", newest_database)
+    async with recording(*arguments, below=AS_SUBREAPER, **folder_for_spool(tmp_path)) as recorder:
+        await recorder.logged("in the room")
+        for number in (1, 2):
+            os.kill(browser(recorder.pid), signal.SIGKILL)
+            await recorder.logged("back in the room", times=number)
+        async with asyncio.timeout(LOG_TIMEOUT):
+            while zombies(recorder.pid):  # noqa: ASYNC110 - one may have ended this moment
+                await asyncio.sleep(0.05)
+        await recorder.stopped()
 
 
 async def test_a_page_that_hangs_counts_as_crashed(

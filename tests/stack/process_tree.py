@@ -5,8 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+# Before a command: to it, orphans come as to process 1 of a container.
+AS_SUBREAPER = (
+    sys.executable,
+    "-c",
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); os.execvp(sys.argv[1], sys.argv[1:])",
+)
 
 
 def descendants(pid: int) -> Iterator[tuple[int, str]]:
@@ -23,6 +31,11 @@ def _family(pid: int) -> Iterator[tuple[int, str]]:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         yield pid, Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     yield from descendants(pid)
+
+
+def zombies(pid: int) -> list[int]:
+    """Processes below `pid` that have ended, and nobody has asked how."""
+    return [child for child, _ in descendants(pid) if not is_alive(child)]
 
 
 def is_alive(pid: int) -> bool:
@@ -64,6 +77,12 @@ def _leads(pid: int) -> bool:
         return os.getpgid(pid) == pid
     except ProcessLookupError:
         return False
+
+
+def driver(pid: int) -> int:
+    """Playwright's driver, which runs once."""
+    (found,) = [child for child, line in descendants(pid) if "run-driver" in line]
+    return found
 
 
 def browser(pid: int) -> int:

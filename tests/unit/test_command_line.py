@@ -189,7 +189,7 @@ def test_the_help_names_every_exit_code(say: Say) -> None:
     told = re.sub(r"[\s│╰╯─]+", " ", out[out.index("Exit codes:") :])
     assert code == 0
     assert {int(number) for number in re.findall(r"[:,] (\d+) \w", told)} == {
-        *(0, errors.EXIT_EVENTS_REMAIN, errors.EXIT_INTERRUPTED),
+        *(0, errors.EXIT_REFUTED, errors.EXIT_EVENTS_REMAIN, errors.EXIT_INTERRUPTED),
         *codes(errors.MeetaError),
     }
 

@@ -154,7 +154,11 @@ def test_the_readme_lists_every_exit_code() -> None:
     from meeta_bot import errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MeetaError)]
-    codes = {kind.exit_code for kind in kinds} | {errors.EXIT_EVENTS_REMAIN, errors.EXIT_INTERRUPTED}
+    codes = {kind.exit_code for kind in kinds} | {
+        errors.EXIT_REFUTED,
+        errors.EXIT_EVENTS_REMAIN,
+        errors.EXIT_INTERRUPTED,
+    }
     assert {int(row[0]) for row in rows(section(README, "## Commands")) if row[0].isdigit()} == {0, *codes}
 
 

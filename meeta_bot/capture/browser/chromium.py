@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import re
 import shutil
 import signal
 from pathlib import Path
 
-from playwright.async_api import Browser, BrowserContext, Page, Playwright, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page
 from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
+from meeta_bot.capture.browser.driver import Driver, too_late
 from meeta_bot.capture.browser.health import BrowserHealth
+from meeta_bot.capture.browser.last_words import how_to_get, missing_libraries, reason_in
 from meeta_bot.clock import Clock, SystemClock
 from meeta_bot.errors import BrowserError, BrowserNotFound
 from meeta_bot.logs import get_logger
@@ -35,6 +39,8 @@ _NAMES = (
     "google-chrome",
     "google-chrome-stable",
 )
+
+_SAID = re.compile(r"\[pid=\d+\]\[err\] ?(.*\S)")  # a line of Chromium's standard error, as Playwright tells it
 
 _ARGUMENTS = (
     # A recorder's pages are never in front: none of them may be slowed down for that.
@@ -82,8 +88,8 @@ class Chromium:
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
-        self.health = BrowserHealth(settings, clock or SystemClock(), self._replace)
-        self._playwright: Playwright | None = None
+        self.health = BrowserHealth(settings, clock or SystemClock(), self._give_up)
+        self._driver: Driver | None = None
         self._browser: Browser | None = None
         self._profiles: list[BrowserContext] = []
         self._opening = asyncio.Lock()
@@ -101,19 +107,21 @@ class Chromium:
         self._stopped = False
         await self._begin()
 
+    def start_no_more(self) -> None:
+        """Give no page and start no other browser from now on: whoever sits in this one leaves. Stop comes next."""
+        self._stopped = True
+
     async def _begin(self) -> Browser:
+        self._refuse_when_stopped()
         try:
-            async with asyncio.timeout(self._settings.browser_start_timeout):
-                self._playwright = await async_playwright().start()
-            return await self._launch(self._playwright)
-        except TimeoutError:
-            await self._close()
-            raise BrowserError(f"Playwright's driver did not start: {self._too_late()}") from None
+            self._driver = await Driver.start(self._settings)
+            return await self._launch(self._driver)
         except BaseException:
             await self._close()
             raise
 
-    async def _launch(self, playwright: Playwright) -> Browser:
+    async def _launch(self, driver: Driver) -> Browser:
+        playwright = driver.playwright
         executable = find_chromium(self._settings, playwright.chromium.executable_path)
         sandbox = os.geteuid() != 0
         if not sandbox:
@@ -131,30 +139,29 @@ class Chromium:
                 timeout=self._settings.browser_start_timeout * 1000,
             )
         except PlaywrightError as error:
-            hint = f"try it by hand: {executable} --headless --dump-dom about:blank"
-            problem = f"Chromium did not start: {self._why_it_did_not_start(str(error))}"
-            raise BrowserError(problem, hint=hint) from error
+            is_cut = "has been closed" in str(error) and "<launch" not in str(error)  # and nothing told of Chromium
+            if driver.has_ended or is_cut:
+                raise BrowserError(f"Chromium did not start: {await driver.why_it_ended()}") from error
+            raise await self._not_started(executable, error) from error
         self._browser, self._profiles = browser, []
         self.health.started(browser)
         self._pid = await self._process_id(browser)
         self.version = browser.version
         browser.on("disconnected", self._disconnected)
+        driver.when_it_ends(lambda: self._driver_ended(browser))
         _log.info("Chromium started", version=self.version, executable=str(executable))
         return browser
 
-    def _why_it_did_not_start(self, text: str) -> str:
-        """Return the one line of Playwright's many that helps: the program's own, or what became of it."""
-        if "Timeout" in text:
-            return self._too_late()
-        if said := re.search(r"\[pid=\d+\]\[err\] (.*\S)", text):
-            return said[1]
-        if ended := re.search(r"<process did exit: exitCode=(\w+), signal=(\w+)>", text):
-            return f"it ended at once, with exit code {ended[1]}" if ended[2] == "null" else f"it died of {ended[2]}"
-        return text.partition("\n")[0].removeprefix("BrowserType.launch: ")
-
-    def _too_late(self) -> str:
-        seconds = self._settings.browser_start_timeout
-        return f"no answer in {seconds:g} s (MEETA_BROWSER_START_TIMEOUT gives it longer)"
+    async def _not_started(self, executable: Path, error: PlaywrightError) -> BrowserError:
+        """Return the error for Chromium that did not start: of all that was said about it, what helps."""
+        said = _SAID.findall(str(error))
+        libraries = await missing_libraries(said)
+        hint = how_to_get(libraries) if libraries else f"try it by hand: {executable} --headless --dump-dom about:blank"
+        reason = reason_in(said)
+        if isinstance(error, PlaywrightTimeoutError):
+            late = too_late(self._settings)
+            reason = late if reason is None else f"{late}; it said: {reason}"
+        return BrowserError(f"Chromium did not start: {reason or what_became_of_it(str(error))}", hint=hint)
 
     def _disconnected(self, browser: Browser) -> None:
         if browser is not self._browser:
@@ -162,6 +169,11 @@ class Chromium:
         self._browser, self._profiles = None, []
         _log.warning("Chromium went away")
         self.health.gone()
+
+    def _driver_ended(self, browser: Browser) -> None:
+        if browser is self._browser:
+            _log.warning("Playwright's driver went away")
+            self._replace(browser)
 
     async def new_page(self) -> Page:
         """Return an empty page for ``rooms_per_page`` rooms, of a new browser if the one before is gone.
@@ -181,23 +193,29 @@ class Chromium:
 
     async def _running(self) -> Browser:
         """Return the browser; a new one, and if need be with a new driver, if it is gone."""
-        if self._stopped:
-            raise BrowserError("Chromium is not running")
-        if self._browser is None and self._playwright is not None:
+        self._refuse_when_stopped()
+        if self._browser is None and self._driver is not None:
             try:
-                await self._launch(self._playwright)
+                await self._launch(self._driver)
             except BrowserError as error:  # with its driver, maybe
                 _log.warning("Playwright's driver is started anew", problem=str(error))
                 await self._close()
         return self._browser or await self._begin()
 
+    def _refuse_when_stopped(self) -> None:
+        if self._stopped:
+            raise BrowserError("Chromium is not running")
+
+    def _give_up(self, browser: Browser) -> None:
+        _log.warning("Chromium is replaced: its pages can't be used", failures=self.health.failures)
+        self._replace(browser)
+
     def _replace(self, browser: Browser) -> None:
         """Give it up with all who are in it; the next who asks gets another, and does not wait for the end of this."""
-        _log.warning("Chromium is replaced: its pages can't be used", failures=self.health.failures)
-        playwright, self._playwright = self._playwright, None
+        driver, self._driver = self._driver, None
         if self._pid is not None and browser.is_connected():
             _kill_group(self._pid)  # what hangs does not close
-        task = asyncio.create_task(self._end(browser, playwright))
+        task = asyncio.create_task(self._end(browser, driver))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         self._disconnected(browser)
@@ -220,15 +238,16 @@ class Chromium:
     async def _close(self) -> None:
         self.health.stopped()
         browser, self._browser, self._profiles = self._browser, None, []
-        playwright, self._playwright = self._playwright, None
-        await self._end(browser, playwright)
+        driver, self._driver = self._driver, None
+        await self._end(browser, driver)
 
-    async def _end(self, browser: Browser | None, playwright: Playwright | None) -> None:
-        for part in (browser.close() if browser else None, playwright.stop() if playwright else None):
-            if part is not None:
-                with contextlib.suppress(PlaywrightError, TimeoutError):
-                    async with asyncio.timeout(self._settings.browser_stop_timeout):
-                        await part
+    async def _end(self, browser: Browser | None, driver: Driver | None) -> None:
+        if browser is not None:
+            with contextlib.suppress(PlaywrightError, TimeoutError):
+                async with asyncio.timeout(self._settings.browser_stop_timeout):
+                    await browser.close()
+        if driver is not None:
+            await driver.stop()
 
     async def _process_id(self, browser: Browser) -> int | None:
         """Return Chromium's own process id; None when it gives none, and then it can only be closed."""
@@ -249,6 +268,18 @@ def _kill_group(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
         else:
             os.kill(pid, signal.SIGKILL)
+
+
+def what_became_of_it(text: str) -> str:
+    """Return the reason for a browser that said nothing of use, from what Playwright tells of its process."""
+    if (unable := re.search(r"spawn (\S+) (E[A-Z0-9]+)", text)) and hasattr(errno, unable[2]):
+        return f"{unable[1]} can't be run: {os.strerror(getattr(errno, unable[2]))}"
+    ended = re.search(r"<process did exit: exitCode=(\w+), signal=(\w+)>", text)
+    if ended is None:
+        return text.partition("\n")[0].removeprefix("BrowserType.launch: ")
+    if ended[2] == "null":
+        return f"it ended at once, with exit code {ended[1]}"
+    return f"it died of {ended[2]}" + (", as for want of memory" if ended[2] == "SIGKILL" else "")
 
 
 def _first_line(error: BaseException) -> str:
