@@ -48,9 +48,9 @@ async def breathe(times: float = 1) -> None:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """The environment of every ``meeta-bot``: nothing else of the user's settings, and no configuration file."""
+    """The environment of every ``meeta-bot``: nothing else of the user's settings, no configuration file, no pager."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("MEETA_") or name in KEPT}
-    return {**ours, "MEETA_CONFIG": os.devnull, **settings}
+    return {**ours, "MEETA_CONFIG": os.devnull, "PAGER": "cat", **settings}
 
 
 @asynccontextmanager

@@ -128,8 +128,13 @@ def silence_stdout() -> None:
 
 def print_json(value: Any) -> None:
     """Print `value` as one line of JSON on standard output."""
-    line = msgspec.json.encode(value).decode()
-    sys.stdout.write(f"{escape_controls(line) if sys.stdout.isatty() else line}\n")
+    sys.stdout.write(f"{json_text(value)}\n")
+
+
+def json_text(value: Any) -> str:
+    """Return `value` as JSON, fit for standard output: a terminal gets no characters that control it."""
+    text = msgspec.json.encode(value).decode()
+    return escape_controls(text) if sys.stdout.isatty() else text
 
 
 def escape_controls(text: str) -> str:

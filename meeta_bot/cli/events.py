@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from meeta_bot.cli import console
+from meeta_bot.cli import console, selection
+from meeta_bot.cli.pager import paged
 from meeta_bot.cli.reader import find_meeting, run_with_reader
 from meeta_bot.errors import UsageError
-from meeta_bot.events import CATALOG
 from meeta_bot.events.document import EventRow, event_document
 from meeta_bot.reading.queries import EVERYTHING, Filter, Reader
 from meeta_bot.reading.rows import MeetingRow
@@ -28,28 +26,15 @@ from meeta_bot.timestamps import iso
 # Seconds between two queries of --follow: at once for a person, and two small queries a second for the database.
 FOLLOW_INTERVAL = 0.5
 
-_SUGGESTIONS = 4
 _LONGEST_PAYLOAD = 10_000  # characters of a line for persons; --json has all of them
 
 
 def events(
     meeting: console.Which = "latest",
-    types: Annotated[
-        list[str] | None,
-        typer.Option("--type", "-t", metavar="TYPE", help="Only this type, or 'participant.*'; may be repeated."),
-    ] = None,
-    participant: Annotated[
-        str | None,
-        typer.Option(
-            callback=console.as_text,
-            metavar="NAME|ENDPOINT_ID",
-            help="Only about participants who ever had this name, or about this endpoint.",
-        ),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Not before this moment: ISO 8601, or 15m for 15 minutes ago.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Before this moment, in the same form.")] = None,
+    types: selection.Types = None,
+    who: selection.Who = None,
+    since: selection.Since = None,
+    until: selection.Until = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="At most this many, the first ones.")
     ] = None,
@@ -69,73 +54,26 @@ def events(
 
       meeta-bot events latest --type chat.message --json
 
-      meeta-bot events weeklystandup --participant "Ada Lovelace" --since 15m
+      meeta-bot events weeklystandup --who "Ada Lovelace" --since 15m
 
       meeta-bot events latest --counts
     """
-    wanted = Filter(types=_types(types), participant=participant, since=_moment(since), until=_moment(until))
-    if wanted.since and wanted.until and wanted.since >= wanted.until:
-        raise UsageError("--since is not before --until", hint="give the earlier moment to --since")
+    selected = selection.selection(types, who, since, until)
     if counts and follow:
         raise UsageError("--counts and --follow don't go together", hint="give one of them")
 
     async def work(reader: Reader) -> None:
         found = await find_meeting(reader, meeting)
+        wanted = selected.filter(found.captured_at)
         if counts:
             _print_counts(await _count(reader, found, wanted, limit), as_json=as_json)
         else:
             await _print_events(reader, found, wanted, limit, follow=follow, as_json=as_json)
 
     # Ctrl-C is how following is meant to end.
-    with contextlib.suppress(KeyboardInterrupt) if follow else contextlib.nullcontext():
+    is_paged = not (follow or counts or as_json)
+    with contextlib.suppress(KeyboardInterrupt) if follow else paged(wanted=is_paged):
         run_with_reader(work, database_url=database_url, config=config)
-
-
-# --- options ------------------------------------------------------------------------------------------------------
-
-
-def _types(given: list[str] | None) -> list[str] | None:
-    """List all types that the options name; None without options."""
-    return [name for text in given for name in _types_named(text)] if given else None
-
-
-def _types_named(text: str) -> list[str]:
-    """List the types that `text` names: one, or all of a topic for ``topic.*``.
-
-    :raises UsageError: it names none; the hint names similar ones.
-    """
-    found = [name for name in CATALOG if name == text or (text.endswith(".*") and name.startswith(text[:-1]))]
-    if not found:
-        raise UsageError(f"Unknown event type {text!r}", hint=_similar_types(text))
-    return found
-
-
-def _similar_types(text: str) -> str:
-    if text == "*":
-        return "without --type all types are shown; those of one topic are written like capture.*"
-    known = [*CATALOG, *sorted({f"{name.partition('.')[0]}.*" for name in CATALOG})]
-    close = difflib.get_close_matches(text.lower(), known, _SUGGESTIONS)
-    close += [name for name in known if text and text.lower() in name and name not in close]
-    if not close:
-        return "`meeta-bot schema` describes every type"
-    return f"did you mean {' or '.join(close[:_SUGGESTIONS])}?"
-
-
-def _moment(text: str | None) -> datetime | None:
-    """Return the moment that an option names: ISO 8601, or a duration up to now.
-
-    :raises UsageError: it is neither.
-    """
-    if text is None:
-        return None
-    try:
-        if any(mark in text for mark in "-:T"):
-            return datetime.fromisoformat(text).astimezone(UTC)
-        return datetime.now(UTC) - timedelta(seconds=console.parse_duration(text))
-    except (ValueError, OverflowError, OSError, UsageError):
-        raise UsageError(
-            f"{text!r} is not a time", hint="write 2026-11-22T10:00:00Z, or 15m for 15 minutes ago"
-        ) from None
 
 
 # --- output -------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meeta_bot.cli import console
+from meeta_bot.cli.pager import paged
 from meeta_bot.cli.reader import RECORD_ONE, run_with_reader
 from meeta_bot.reading.documents import meeting_document
 from meeta_bot.reading.rows import MeetingRow
@@ -42,7 +43,8 @@ def meetings(
         for row in rows:
             console.print_json(meeting_document(row))
     elif rows:
-        console.print_table(_table(rows))
+        with paged():
+            console.print_table(_table(rows))
     elif room is not None:
         shown = console.markup_free(safe_name(room))
         console.talk().print(f"No meetings of room {shown!r}. `meeta-bot meetings` lists all.", soft_wrap=True)

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meeta_bot.cli import console
+from meeta_bot.cli.pager import paged
 from meeta_bot.cli.reader import find_meeting, run_with_reader
 from meeta_bot.reading.documents import participant_document
 from meeta_bot.reading.queries import Reader
@@ -45,7 +46,8 @@ def participants(
         for row in rows:
             console.print_json(participant_document(row))
     elif rows:
-        console.print_table(_table(rows))
+        with paged():
+            console.print_table(_table(rows))
     else:
         console.talk().print("Nobody was seen in this meeting.")
 

@@ -1,14 +1,10 @@
-"""JSON documents of meetings, participants and stories, as users get them."""
+"""JSON documents of meetings and participants, as users get them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from meeta_bot.events.document import event_document
 from meeta_bot.reading.rows import MeetingRow, ParticipantRow
-from meeta_bot.reading.story import Story
 from meeta_bot.timestamps import iso
 
 
@@ -52,15 +48,4 @@ def participant_document(row: ParticipantRow) -> dict[str, Any]:
         "departures_seen": row.departures_seen,
         "unseen_ms": row.unseen_ms,
         "known_by": row.known_by,
-    }
-
-
-def story_document(story: Story) -> dict[str, Any]:
-    """Return a story as users get it in JSON."""
-    return {
-        "meeting": meeting_document(story.meeting),
-        "capture_id": story.capture.capture_id,
-        "lanes": msgspec.to_builtins(story.lanes),
-        "gaps": msgspec.to_builtins(story.gaps),
-        "events": [event_document(event.row) for event in story.events],
     }

@@ -25,7 +25,7 @@ class LaneEvent(Protocol):
     def payload(self) -> dict[str, Any] | None: ...
 
 
-class Interval(msgspec.Struct, frozen=True):
+class Interval(msgspec.Struct, frozen=True, gc=False):
     """An interval from ``start_ms`` up to ``end_ms``."""
 
     start_ms: int
@@ -73,6 +73,15 @@ _CLOSES = {
 }
 
 
+# All events that lanes are made from.
+LANE_TYPES = (
+    *_OPENS,
+    *_CLOSES,
+    *("participant.left", "participant.renamed", "participant.role_changed", "participant.moved_to_breakout"),
+    "dominant_speaker.changed",
+)
+
+
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """An interval in which the capture did not see, or saw only part.
 
@@ -88,13 +97,18 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     is_open: bool = False
 
 
-class _Builder:
+class LaneBuilder:
+    """A builder of the lanes of one capture, fed with its events in order of ``seq``; only `LANE_TYPES` are needed."""
+
     def __init__(self) -> None:
         self.lanes: dict[str, Lane] = {}
         self._open: dict[tuple[str, str], int] = {}  # (endpoint, track) → start
         self._speaker: str | None = None
+        self._last_ms = 0
 
     def feed(self, event: LaneEvent) -> None:
+        """Take the next event."""
+        self._last_ms = max(self._last_ms, event.monotonic_ms)
         endpoint_id = event.endpoint_id
         if event.type == "participant.joined" and endpoint_id is not None:
             self._arrive(endpoint_id, event)
@@ -143,7 +157,9 @@ class _Builder:
             intervals: list[Interval] = getattr(self.lanes[endpoint_id], track)
             intervals.append(Interval(start_ms, max(start_ms, at_ms)))
 
-    def finish(self, end_ms: int) -> list[Lane]:
+    def finish(self, end_ms: int = 0) -> list[Lane]:
+        """Return the lanes in order of first arrival, what is open closed at `end_ms`, or later at the last event."""
+        end_ms = max(end_ms, self._last_ms)
         for endpoint_id, track in list(self._open):
             self._close(endpoint_id, track, end_ms)
         return list(self.lanes.values())
@@ -155,16 +171,6 @@ def _describe(lane: Lane, event: LaneEvent) -> None:
         lane.name = payload.get("new_name") or lane.name
     elif event.type == "participant.role_changed":
         lane.role = payload.get("role") or lane.role
-
-
-def lanes(events: Iterable[LaneEvent]) -> list[Lane]:
-    """Make the lanes of one capture's events, given in order of ``seq``; in order of first arrival."""
-    builder = _Builder()
-    end_ms = 0
-    for event in events:
-        end_ms = max(end_ms, event.monotonic_ms)
-        builder.feed(event)
-    return builder.finish(end_ms)
 
 
 def gap_of(event: LaneEvent, wall_ms: int) -> Gap | None:
@@ -204,30 +210,47 @@ _ENDS_BLINDNESS = {
 }
 
 
-def gaps(events: Iterable[tuple[LaneEvent, int]]) -> list[Gap]:
-    """Make the gaps of one capture's events, given in order of ``seq`` with their wall clock in milliseconds.
+# All events that gaps are made from.
+GAP_TYPES = ("capture.gap", *_BLINDS, *_ENDS_BLINDNESS)
 
-    The last ones may be open: signalling, room or bridge channel are lost and not back yet.
+
+class GapBuilder:
+    """A builder of the gaps of one capture, fed with its events in order of ``seq``; only `GAP_TYPES` are needed.
+
+    The last gaps may be open: signalling, room or bridge channel are lost and not back yet.
     """
-    found: list[Gap] = []
-    blind: dict[str, Gap] = {}  # by what is lost
-    now_ms = 0
-    for event, wall_ms in events:
-        now_ms = max(now_ms, event.monotonic_ms)
+
+    def __init__(self) -> None:
+        self._found: list[Gap] = []
+        self._blind: dict[str, Gap] = {}  # by what is lost
+        self._last_ms = 0
+
+    def feed(self, event: LaneEvent, wall_ms: int) -> None:
+        """Take the next event, with its wall clock in milliseconds."""
+        self._last_ms = max(self._last_ms, event.monotonic_ms)
         if event.type == "capture.gap":
             gap = gap_of(event, wall_ms)
             if gap is not None:
-                found.append(gap)
-                blind = {lost: one for lost, one in blind.items() if not _explains(gap, one)}
+                self._found.append(gap)
+                self._blind = {lost: one for lost, one in self._blind.items() if not _explains(gap, one)}
         elif event.type in _BLINDS:
-            cause, lost = _BLINDS[event.type]
-            since = _elsewhere(event, wall_ms, (event.payload or {}).get("since_at"))
-            start_ms = min(event.monotonic_ms, since) if since is not None else event.monotonic_ms
-            cause = (event.payload or {}).get("cause") or cause
-            blind.setdefault(lost, Gap(start_ms=start_ms, end_ms=start_ms, cause=cause, lost=lost, is_open=True))
+            self._begin(event, wall_ms)
         for lost in _ENDS_BLINDNESS.get(event.type, ()):
-            blind.pop(lost, None)
-    return found + [msgspec.structs.replace(gap, end_ms=max(gap.start_ms, now_ms)) for gap in blind.values()]
+            self._blind.pop(lost, None)
+
+    def _begin(self, event: LaneEvent, wall_ms: int) -> None:
+        payload = event.payload or {}
+        cause, lost = _BLINDS[event.type]
+        since = _elsewhere(event, wall_ms, payload.get("since_at"))
+        start_ms = min(event.monotonic_ms, since) if since is not None else event.monotonic_ms
+        cause = payload.get("cause") or cause
+        self._blind.setdefault(lost, Gap(start_ms=start_ms, end_ms=start_ms, cause=cause, lost=lost, is_open=True))
+
+    def finish(self, end_ms: int = 0) -> list[Gap]:
+        """Return the gaps, those that are open up to `end_ms`, or later to the last event."""
+        end_ms = max(end_ms, self._last_ms)
+        still = (msgspec.structs.replace(gap, end_ms=max(gap.start_ms, end_ms)) for gap in self._blind.values())
+        return [*self._found, *still]
 
 
 def _explains(gap: Gap, blindness: Gap) -> bool:

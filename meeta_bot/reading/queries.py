@@ -36,10 +36,11 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """A filter of events: those pass that meet every condition that is given.
 
     ``participant`` is an endpoint's id, or a display name that it ever had, in any case. ``since`` is the first
-    moment that is wanted, ``until`` the first that no longer is.
+    moment that is wanted, ``until`` the first that no longer is. ``except_types`` are left out.
     """
 
     types: list[str] | None = None
+    except_types: list[str] | None = None
     participant: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -52,6 +53,7 @@ class _Selection(msgspec.Struct, frozen=True, kw_only=True):
     """A filter as statements take it: names resolved to endpoints, and no seq greater than ``through``."""
 
     types: list[str] | None = None
+    except_types: list[str] | None = None
     endpoint_ids: list[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -223,18 +225,21 @@ class Reader:
         """Count the events of each type; two captures of the same meeting add up."""
         return {row["type"]: row["count"] for row in await self._fetch("reading/counts", list(capture_ids))}
 
-    async def _endpoint_ids(self, capture_ids: Sequence[str], participant: str | None) -> list[str] | None:
-        """List the endpoints that `participant` names, among them the one with that id; None without one."""
-        if participant is None:
-            return None
+    async def endpoint_ids(self, capture_ids: Sequence[str], participant: str) -> list[str]:
+        """List the endpoints that `participant` names: a display name that they ever had, or the id itself."""
         wanted = _folded(participant)
         rows = await self._fetch("reading/names", list(capture_ids))
         return [participant, *{row["endpoint_id"] for row in rows if _folded(row["name"]) == wanted}]
 
     async def _selection(self, capture_ids: Sequence[str], wanted: Filter, through: int | None = None) -> _Selection:
-        endpoint_ids = await self._endpoint_ids(capture_ids, wanted.participant)
+        who = wanted.participant
         return _Selection(
-            types=wanted.types, endpoint_ids=endpoint_ids, since=wanted.since, until=wanted.until, through=through
+            types=wanted.types,
+            except_types=wanted.except_types,
+            endpoint_ids=None if who is None else await self.endpoint_ids(capture_ids, who),
+            since=wanted.since,
+            until=wanted.until,
+            through=through,
         )
 
     async def _all_rows(self, capture_id: str, selection: _Selection, after: int = 0) -> AsyncIterator[EventRow]:
@@ -255,7 +260,7 @@ class Reader:
             through = end["max"]
             if through is None:
                 return []
-        conditions = (*selection.keys, selection.since, selection.until)
+        conditions = (*selection.keys, selection.since, selection.until, selection.except_types)
         return await self._rows(EventRow, "reading/events", capture_id, after, through, *conditions, most)
 
     async def _latest(self, room: str | None, limit: int) -> list[UUID]:

@@ -87,6 +87,7 @@ class CaptureRow(msgspec.Struct, frozen=True, kw_only=True):
     host_name: str | None
     heartbeat_at: datetime | None
     last_at: datetime
+    last_monotonic_ms: int
     last_seq: int
     event_count: int
     head_digest: bytes

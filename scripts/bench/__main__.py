@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 
 from tests.stack import report
 
-NAMES = ("latency", "delivery", "backlog", "page", "window", "rooms", "queries", "soak")
+NAMES = ("latency", "delivery", "backlog", "page", "window", "rooms", "queries", "long_meeting", "soak")
 
 
 def main() -> int:

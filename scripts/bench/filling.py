@@ -172,7 +172,7 @@ async def _work(url: str, months: Sequence[Sequence[int]], slots: Sequence[list[
         for month in months:
             for slot in month:
                 await connection.execute(_INSERT, slot)
-                await _derive(connection, [capture.capture_id for capture in slots[slot]])
+                await derive(connection, [capture.capture_id for capture in slots[slot]])
             await _tidy(connection, slots[month[0]][0].capture_id, is_newest=month[0] == MONTHS - 1)
             done[0] += 1
             print(f"  {done[0]} of {MONTHS} months written", file=sys.stderr)
@@ -196,7 +196,8 @@ async def _vacuum_derived(url: str) -> None:
         await connection.close()
 
 
-async def _derive(connection: asyncpg.Connection[Any], capture_ids: Sequence[UUID]) -> None:
+async def derive(connection: asyncpg.Connection[Any], capture_ids: Sequence[UUID]) -> None:
+    """Derive meetings, visits, gaps and captures from stored events."""
     statement = sqlfiles.statement("rebuild/chunk")
     for capture_id in sorted(capture_ids):
         last = 0

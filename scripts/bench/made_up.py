@@ -64,7 +64,7 @@ MEETING = UUID("00000000-0000-5000-8000-0000000e0d70")
 ROOM = "room-e0d701"
 BASE_MS = 1_000_000_000_000
 _DEPLOYMENT = "https://meet.example.org"
-_CAPTURE = "01932c5e-8f00-7000-8000-00000000000a"
+CAPTURE = "01932c5e-8f00-7000-8000-00000000000a"
 _PERSON_MINUTES = 215  # in the middle; with statistics every 10 s it makes about 2,000 events a capture
 _GIVEN = ("Ada", "Grace", "Linus", "Barbara", "Edsger", "Frances", "Ken", "Radia", "Donald", "Margaret", "Alan", "Jean")
 _FAMILY = ("Lovelace", "Hopper", "Liskov", "Allen", "Perlman", "Knuth", "Hamilton", "Kay", "Bartik", "Thompson")
@@ -81,10 +81,16 @@ def templates(number: int, seed: int) -> list[list[SealedEvent]]:
     return [list(_sealed(_Story(random.Random(chance.random())).events(), chance)) for _ in range(number)]
 
 
+def meeting(people: int, minutes: float, seed: int) -> list[SealedEvent]:
+    """One capture of a meeting of that size; the same for the same `seed`."""
+    chance = random.Random(seed)
+    return list(_sealed(_Story(random.Random(chance.random())).events_of(people, minutes), chance))
+
+
 def _sealed(events: list[Event], chance: random.Random) -> Iterator[SealedEvent]:
     previous = chain.GENESIS
     for seq, event in enumerate(events, 1):
-        sealed = chain.seal(_CAPTURE, seq, previous, event, chance.randbytes(chain.SALT_BYTES))
+        sealed = chain.seal(CAPTURE, seq, previous, event, chance.randbytes(chain.SALT_BYTES))
         previous = sealed.digest
         yield sealed
 
@@ -99,7 +105,10 @@ class _Story:
     def events(self) -> list[Event]:
         """All events in the order of their times."""
         people = self.chance.randint(3, 20)
-        minutes = max(4.0, _PERSON_MINUTES / people * self.chance.lognormvariate(0, 0.5))
+        return self.events_of(people, max(4.0, _PERSON_MINUTES / people * self.chance.lognormvariate(0, 0.5)))
+
+    def events_of(self, people: int, minutes: float) -> list[Event]:
+        """The same of a meeting of that size."""
         end = int(minutes * 60_000) + 5_000
         self._beginning(end)
         seats = [self._person(number, end) for number in range(people)]

@@ -103,7 +103,7 @@ ORDER BY scope.capture_ids[cardinality(scope.capture_ids)] DESC;
 SELECT capture_id::text, meeting_id::text, deployment, room, room_url, bot_name, program_version, library_version,
     started_at, joined_at, endpoint_id, ended_at, end_reason, end_detail, meeting_basis, server_meeting_id,
     meeting_created_at, meeting_started_at, meeting_ended_at, meeting_end_reason, subject, host_endpoint_id,
-    host_name, heartbeat_at, last_at, last_seq, event_count, head_digest,
+    host_name, heartbeat_at, last_at, last_monotonic_ms, last_seq, event_count, head_digest,
     CASE WHEN ended_at IS NOT NULL THEN 'ended'
          WHEN greatest(heartbeat_at, last_at) < $2::timestamptz - make_interval(secs => $3) THEN 'lost'
          ELSE 'recording' END AS state
@@ -137,7 +137,8 @@ ORDER BY captures.capture_id;
 -- name: events
 -- One page of a capture's events. All indexes begin with capture_id, and equality leaves one partition to plan for.
 -- $1 capture id, $2 the seq to go on after, $3 the last seq or null, $4 the only type or null, $5 types or null,
--- $6 endpoints or null, $7 not before and $8 before that moment or null, $9 limit or null
+-- $6 endpoints or null, $7 not before and $8 before that moment or null, $9 types that are left out or null,
+-- $10 limit or null
 SELECT capture_id::text, seq, type, origin, room, endpoint_id, occurred_at, monotonic_ms, server_at, initial,
     inferred, payload, salt, commitment, digest, quarantine_reason
 FROM meeta.events
@@ -149,8 +150,9 @@ WHERE events.capture_id = $1::uuid
     AND ($6::text[] IS NULL OR endpoint_id = ANY ($6))
     AND ($7::timestamptz IS NULL OR occurred_at >= $7)
     AND ($8::timestamptz IS NULL OR occurred_at < $8)
+    AND ($9::text[] IS NULL OR type <> ALL ($9))
 ORDER BY seq
-LIMIT $9;
+LIMIT $10;
 
 -- name: page_end
 -- The seq of the last event on a page, null when the page is empty: from an index alone, so that of a participant's

@@ -83,7 +83,7 @@ async def on_terminal(
     fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "meeta_bot", *arguments),
-        env={**os.environ, "TERM": "xterm-256color", **environment},
+        env={**os.environ, "TERM": "xterm-256color", "PAGER": "cat", **environment},
         stdin=keyboard,
         stdout=keyboard,
         stderr=keyboard,

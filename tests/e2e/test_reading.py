@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -323,6 +324,62 @@ async def test_participants_say_why_a_duration_is_a_lower_bound(newest_database:
     _, out, _ = await run("participants", "sound", "--database-url", newest_database)
     assert "not seen" not in out
     assert "≥" not in out
+
+
+# --- parts of a timeline, and page by page ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "moments"),
+    [
+        (["--who", "edsger"], ["1:30.5", "3:00.0"]),
+        (["--since", "1:00", "--until", "0:02:30"], ["1:00.0", "1:30.5", "1:30.5"]),
+        (["--since", "2:10.5", "--until", "2:40.5"], ["2:30.0", "2:40.0"]),
+        (["--type", "capture.*", "--since", "1:00"], ["1:00.0", "1:01.0", "1:30.5", "2:30.0", "2:40.0", "3:01.0"]),
+        (["--type", "dominant_speaker.changed", "--who", "a1"], ["0:03.0"]),
+    ],
+    ids=" ".join,
+)
+async def test_a_part_of_a_timeline_has_the_names_and_gaps_of_the_whole(
+    options: list[str], moments: list[str], newest_database: str
+) -> None:
+    await write(newest_database, seal_all(outage()))
+    code, out, err = await run("timeline", *options, "--database-url", newest_database)
+    assert (code, err) == (0, "")
+    found = [match for line in out.splitlines() if (match := re.match(r" +(\d:\d\d\.\d)  (.*)", line))]
+    assert [match[1] for match in found] == moments
+    assert "could not see for 1:00 in 1 gap" in out
+    if "--who" in options:
+        assert "Grace" not in out
+    code, out, _ = await run("timeline", "--json", *options, "--database-url", newest_database)
+    seqs = {event["seq"] for event in json.loads(out)["events"]}
+    assert len(seqs) >= len(moments)
+
+
+async def test_a_meeting_on_a_terminal_is_read_page_by_page(newest_database: str, tmp_path: Path) -> None:
+    await write(newest_database, seal_all(outage()))
+    read, pager = tmp_path / "read", tmp_path / "pager"
+    pager.write_text(f'#!/bin/sh\nexec cat > "{read}"\n')
+    pager.chmod(0o755)
+    for command in ("timeline", "participants", "meetings", "events"):
+        read.unlink(missing_ok=True)
+        code, sent = await run_on_terminal(command, "--database-url", newest_database, PAGER=str(pager))
+        assert (code, sent) == (0, "")
+        assert "Ada" in read.read_text() or command == "meetings"
+    code, sent = await run_on_terminal("timeline", "nowhere", "--database-url", newest_database, PAGER=str(pager))
+    assert code == 3
+    assert "not found" in sent
+    code, sent = await run_on_terminal("timeline", "--json", "--database-url", newest_database, PAGER=str(pager))
+    assert json.loads(sent)["capture_id"]
+
+
+async def test_who_leaves_the_pager_early_has_seen_enough(newest_database: str, tmp_path: Path) -> None:
+    story = [happening(ChatMessage(text="x" * 200), ms, "a1") for ms in range(5000)]  # more than a pipe holds
+    await write(newest_database, seal_all([started(), identified(1), joined(2, "a1", "Ada"), *story]))
+    for command in ("timeline", "events"):
+        code, sent = await run_on_terminal(command, "--database-url", newest_database, PAGER="head -n 1")
+        assert code == 0
+        assert len(sent.splitlines()) == 1
 
 
 # --- events --follow ----------------------------------------------------------------------------------------------

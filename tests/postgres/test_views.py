@@ -530,9 +530,12 @@ async def test_intervals_agree_with_the_lanes(database_url: str, changes: list[t
     for row in await fetch(database_url, "SELECT endpoint_id, type, duration_ms FROM meeta.states"):
         if row["type"] in _TRACKS:
             found[row["endpoint_id"], _TRACKS[row["type"]]] += row["duration_ms"]
+    builder = lanes.LaneBuilder()
+    for event in sealed:
+        builder.feed(_Stored(event))
     expected = {
         (lane.endpoint_id, track): lanes.total_ms(getattr(lane, track))
-        for lane in lanes.lanes(_Stored(event) for event in sealed)
+        for lane in builder.finish()
         for track in (*_TRACKS.values(), "speaking")
     }
     assert {key: value for key, value in found.items() if value} == {

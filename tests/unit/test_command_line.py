@@ -93,7 +93,7 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         (
             ("events", "--since", "yesterday"),
             "'yesterday' is not a time",
-            "write 2026-11-22T10:00:00Z, or 15m for 15 minutes ago",
+            "write 2026-11-22T10:00:00Z, 15m for 15 minutes ago, or 1:02:03 after the start",
         ),
         (
             ("events", "--since", "1h", "--until", "2h"),

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from meeta_bot.reading.lanes import Gap, Interval, gaps, lanes, merged, total_ms
+from meeta_bot.reading.lanes import Gap, GapBuilder, Interval, Lane, LaneBuilder, merged, total_ms
 
 BEGAN_MS = 1_700_000_000_000
 
@@ -30,6 +30,20 @@ def gap(ms: int, begin: int, end: int, cause: str = "put_out", lost: str = "ever
     """Return a gap with both clocks, recorded at `ms`."""
     bounds: dict[str, Any] = {"from_ms": begin, "to_ms": end, "from_at": BEGAN_MS + begin, "to_at": BEGAN_MS + end}
     return happening("capture.gap", ms, cause=cause, lost=lost, **bounds)
+
+
+def gaps(story: list[tuple[Happening, int]]) -> list[Gap]:
+    builder = GapBuilder()
+    for event, wall_ms in story:
+        builder.feed(event, wall_ms)
+    return builder.finish()
+
+
+def lanes(story: list[Happening]) -> list[Lane]:
+    builder = LaneBuilder()
+    for event in story:
+        builder.feed(event)
+    return builder.finish()
 
 
 def spans(found: list[Gap]) -> list[tuple[int, int, str | None, bool]]:

@@ -11,10 +11,9 @@ import pytest
 
 from meeta_bot.events.document import EventRow
 from meeta_bot.reading.decoded import decoded
-from meeta_bot.reading.documents import story_document
-from meeta_bot.reading.lanes import Interval, gaps, lanes
+from meeta_bot.reading.lanes import Interval
 from meeta_bot.reading.rows import CaptureRow, MeetingRow
-from meeta_bot.reading.story import Story, moment_text, read_story
+from meeta_bot.reading.story import Entry, Story, StoryBuilder, fullest_capture, moment_text
 from meeta_bot.timestamps import milliseconds
 
 BEGAN = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -60,18 +59,29 @@ def meeting(**changes: Any) -> MeetingRow:
     return MeetingRow(**fields | given | {"event_count": 1} | changes)
 
 
+def numbered(*rows: EventRow) -> list[EventRow]:
+    return [msgspec.structs.replace(one, seq=seq) for seq, one in enumerate(rows, 1)]
+
+
 def story(*rows: EventRow) -> Story:
-    events = [decoded(one) for one in rows]
-    found = gaps((event, milliseconds(event.row.occurred_at)) for event in events)
-    return Story(meeting(), capture("c", len(rows)), events, lanes(events), found)
+    builder = StoryBuilder()
+    for one in numbered(*rows):
+        builder.feed(decoded(one))
+    return builder.finish(meeting(), capture("c", len(rows)))
 
 
-def sentences(told: Story, *, everything: bool = False) -> list[str]:
-    return [entry.sentence for entry in told.entries(everything=everything)]
+def entries(*rows: EventRow, everything: bool = False) -> list[Entry]:
+    teller = story(*rows).teller(everything=everything)
+    told = [teller(decoded(one)) for one in numbered(*rows)]
+    return [entry for entry in told if entry is not None]
+
+
+def sentences(*rows: EventRow, everything: bool = False) -> list[str]:
+    return [entry.sentence for entry in entries(*rows, everything=everything)]
 
 
 def test_entries_have_the_names_of_their_moment() -> None:
-    told = story(
+    rows = (
         row("participant.joined", 0, "a", display_name="Ada", flag="initial"),
         row("audio.unmuted", 10, "a"),
         row("participant.renamed", 20, "a", old_name="Ada", new_name="Lovelace"),
@@ -79,7 +89,7 @@ def test_entries_have_the_names_of_their_moment() -> None:
         row("hand.raised", 40, "b"),
         row("audio.unmuted", 50, OWN),
     )
-    assert sentences(told) == [
+    assert sentences(*rows) == [
         "Ada joined",
         "Ada unmuted",
         "Ada is now Lovelace",
@@ -87,11 +97,11 @@ def test_entries_have_the_names_of_their_moment() -> None:
         "b raised a hand",
         "the bot unmuted",
     ]
-    assert [(entry.at_ms, entry.is_initial) for entry in told.entries()][:2] == [(0, True), (10, False)]
+    assert [(entry.at_ms, entry.is_initial) for entry in entries(*rows)][:2] == [(0, True), (10, False)]
 
 
 def test_details_are_left_out_unless_everything_is_wanted() -> None:
-    told = story(
+    rows = (
         row("capture.heartbeat", 0),
         row("audio.muted", 1, "a", flag="initial"),
         row("capture.reconnecting", 2, cause="page_crashed", attempt=1),
@@ -99,12 +109,12 @@ def test_details_are_left_out_unless_everything_is_wanted() -> None:
         row("participant.role_changed", 4, OWN, role="moderator"),
         row("transcript.chunk", 5, "a", text="Hel", is_interim=True),
     )
-    assert [entry.event_type for entry in told.entries()] == ["capture.reconnecting"]
-    assert len(sentences(told, everything=True)) == len(told.events)
+    assert [entry.event_type for entry in entries(*rows)] == ["capture.reconnecting"]
+    assert len(sentences(*rows, everything=True)) == len(rows)
 
 
 def test_what_is_found_after_a_gap_has_its_bounds() -> None:
-    told = story(
+    rows = (
         row("participant.left", 500, "a", flag="inferred"),
         gap(9000, 1000, 9000),
         row("participant.joined", 9000, "b", display_name="Bo", flag="inferred"),
@@ -112,8 +122,8 @@ def test_what_is_found_after_a_gap_has_its_bounds() -> None:
         row("participant.left", 9600, "b", flag="inferred"),
     )
     between = "between 0:01.0 and 0:09.0"
-    assert [entry.inferred for entry in told.entries()] == ["inferred", None, between, None, between]
-    assert sentences(told)[1].startswith("COULD NOT SEE for 8.0 s, 0:01.0 to 0:09.0")
+    assert [entry.inferred for entry in entries(*rows)] == ["inferred", None, between, None, between]
+    assert sentences(*rows)[1].startswith("COULD NOT SEE for 8.0 s, 0:01.0 to 0:09.0")
 
 
 def test_times_without_sight_are_summed_up_without_those_before_anybody_was_seen() -> None:
@@ -152,21 +162,16 @@ def test_moments_have_a_tenth_of_a_second(ms: int, text: str) -> None:
 class Stored:
     """A reader of two captures of one meeting."""
 
-    async def captures(self, _: list[str]) -> list[CaptureRow]:
-        return [capture("short", 1), capture("full", 2)]
+    def __init__(self, *found: CaptureRow) -> None:
+        self.found = found
 
-    async def all_events(self, capture_ids: list[str]) -> Any:
-        assert capture_ids == ["full"]
-        for one in (row("participant.joined", 0, "a", display_name="Ada"), row("participant.left", 5, "a")):
-            yield one
+    async def captures(self, _: list[str]) -> list[CaptureRow]:
+        return list(self.found)
 
 
 async def test_the_fullest_capture_tells_the_meeting() -> None:
-    reader: Any = Stored()
-    told = await read_story(reader, meeting(capture_ids=["short", "full"]))
-    document = story_document(told)
-    assert (document["capture_id"], document["meeting"]["meeting_id"], len(document["events"])) == ("full", "m", 2)
-    assert [lane["name"] for lane in document["lanes"]] == ["Ada"]
+    reader: Any = Stored(capture("short", 1), capture("full", 2))
+    assert (await fullest_capture(reader, meeting(capture_ids=["short", "full"]))).capture_id == "full"
 
 
 @pytest.mark.parametrize(
@@ -186,17 +191,13 @@ def test_a_meeting_has_a_state_and_a_duration(changes: dict[str, Any], text: str
 
 
 async def test_the_capture_that_saw_people_tells_the_meeting_however_long_another_waited() -> None:
-    class TwoWitnesses(Stored):
-        async def captures(self, _: list[str]) -> list[CaptureRow]:
-            refused, seen = capture("short", 900), capture("full", 2)
-            return [refused, msgspec.structs.replace(seen, joined_at=BEGAN, meeting_started_at=BEGAN)]
-
-    reader: Any = TwoWitnesses()
-    assert (await read_story(reader, meeting(capture_ids=["short", "full"]))).capture.capture_id == "full"
+    seen = msgspec.structs.replace(capture("full", 2), joined_at=BEGAN, meeting_started_at=BEGAN)
+    reader: Any = Stored(capture("short", 900), seen)
+    assert (await fullest_capture(reader, meeting(capture_ids=["short", "full"]))).capture_id == "full"
 
 
 def test_a_message_that_was_taken_back_is_marked() -> None:
-    told = told_of(
+    told = sentences(
         row("participant.joined", 0, "a", display_name="Ada"),
         row("participant.joined", 0, "b", display_name="Bob"),
         row("chat.message", 1, "a", text="oops", message_id="m-1", display_name="Ada"),
@@ -215,7 +216,7 @@ def test_a_message_that_was_taken_back_is_marked() -> None:
 
 
 def test_breakout_rooms_are_told_by_name() -> None:
-    told = told_of(
+    told = sentences(
         row("participant.joined", 0, "a", display_name="Ada"),
         row("breakout.changed", 1, rooms=[{"breakout_id": "b-1", "name": "First"}]),
         row("participant.moved_to_breakout", 2, "a", breakout_id="b-1"),
@@ -230,12 +231,8 @@ def test_breakout_rooms_are_told_by_name() -> None:
     ]
 
 
-def told_of(*rows: EventRow) -> list[str]:
-    return sentences(Story(meeting(), capture("c", 1), [decoded(one) for one in rows], [], []))
-
-
 async def test_a_failure_that_begins_a_try_to_get_back_is_told_once() -> None:
     failed = row("connection.failed", 100, error="connection.otherError", message="gone")
     again = row("capture.reconnecting", 110, cause="signalling_lost", attempt=1, detail="gone")
-    assert [entry.event_type for entry in story(failed, again).entries()] == ["capture.reconnecting"]
-    assert [entry.event_type for entry in story(failed).entries()] == ["connection.failed"]
+    assert [entry.event_type for entry in entries(failed, again)] == ["capture.reconnecting"]
+    assert [entry.event_type for entry in entries(failed)] == ["connection.failed"]
