@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -33,12 +34,25 @@ def _default_data_directory() -> Path:
     """Return the user's data directory; for root a system directory, since PostgreSQL refuses to run as root."""
     if os.geteuid() == 0:
         return Path("/var/lib") / APPLICATION
-    return Path(platformdirs.user_data_dir(APPLICATION, appauthor=False))
+    return _of_home(platformdirs.user_data_dir)
 
 
 def default_config_file() -> Path:
-    """Return the path of the TOML file that is read when none is named."""
-    return Path(platformdirs.user_config_dir(APPLICATION, appauthor=False)) / "config.toml"
+    """Return the path of the TOML file that is read when none is named.
+
+    :raises ConfigurationError: the user has no home directory.
+    """
+    return _of_home(platformdirs.user_config_dir) / "config.toml"
+
+
+def _of_home(directory: Callable[..., str]) -> Path:
+    """Return a directory of the user's; containers run with user ids that no passwd file has a home for."""
+    try:
+        return Path(directory(APPLICATION, appauthor=False))
+    except RuntimeError:
+        raise ConfigurationError(
+            f"User {os.geteuid()} has no home directory", hint="set HOME, or MEETA_CONFIG and MEETA_DATA_DIRECTORY"
+        ) from None
 
 
 class Settings(BaseSettings):

@@ -7,6 +7,7 @@ connection has bounded waits, no JIT (it costs more than it saves on short state
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import ssl
@@ -51,8 +52,9 @@ _FAULTS_OF_A_ROW = ("22", "23", "54")  # SQLSTATE: data exception, constraint vi
 _GONE = ("08", "57P")  # classes of SQLSTATE with which a server takes its leave
 _LARGEST_PORT = 65535
 DEFAULT_SERVER = "the default host"
+_READ_ONLY = "SET default_transaction_read_only = on"
 # Optional conditions of a query fold away only in a plan that is made for the values given.
-_READ_ONLY = {"default_transaction_read_only": "on", "plan_cache_mode": "force_custom_plan"}
+_FOR_READERS = {"plan_cache_mode": "force_custom_plan"}
 _GRACE = 5.0  # seconds that a server's own statement timeout gets before we give up on the server
 
 
@@ -75,7 +77,7 @@ async def connect(
     lock_timeout = timeout or settings.database_statement_timeout
     try:
         _refuse_impossible_ports(url)
-        return await asyncpg.connect(
+        connection: Connection = await asyncpg.connect(
             url,
             timeout=settings.database_connect_timeout,
             command_timeout=timeout + _GRACE if timeout else None,
@@ -86,11 +88,18 @@ async def connect(
                 "statement_timeout": str(int(timeout * 1000)),
                 "lock_timeout": str(int(lock_timeout * 1000)),
                 "default_transaction_isolation": "read committed",
-                **(_READ_ONLY if read_only else {}),
+                **(_FOR_READERS if read_only else {}),
             },
         )
+        if read_only:  # not as an option of the start: target_session_attrs=read-write would find no server then
+            await connection.execute(_READ_ONLY)
+        return connection
     except ssl.SSLError as error:  # a ValueError as well, when the certificate is not trusted
         raise _unreachable(url, error) from None
+    except KeyError:  # of getpass: containers run with user ids that no passwd file has a name for
+        raise DatabaseError(
+            f"The database URL names no user, and user {os.geteuid()} of this system has no name", hint=URL_HINT
+        ) from None
     except (asyncpg.ClientConfigurationError, ValueError):
         # What was wrong with it may be a password in the wrong server, so it is not repeated.
         raise DatabaseError("The database URL is not the address of a PostgreSQL database", hint=URL_HINT) from None

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from meeta_bot import settings
+from meeta_bot import directories, settings
 from meeta_bot.database import embedded, migrations
 from meeta_bot.database.embedded import cluster, keeper
 from meeta_bot.database.embedded.cluster import ClusterPaths
@@ -318,6 +318,21 @@ async def test_binaries_that_the_server_user_cannot_reach_are_copied(
     async with embedded.running(options) as url:
         assert str(options.data_directory) in server_of(options).program()
         assert len(await fetch(url, "SELECT 1")) == 1
+
+
+@pytest.mark.as_root
+async def test_whatever_the_umask_the_server_user_passes_through_directories_of_ours(bare: Settings) -> None:
+    own = bare.data_directory / "made" / "by-us"
+    chosen = settings.load({"data_directory": str(own)})
+    before = os.umask(0o077)
+    try:
+        directories.make(own / "spool")  # as a recorder does before the server starts
+        async with embedded.running(chosen) as url:
+            assert len(await fetch(url, "SELECT 1")) == 1
+    finally:
+        os.umask(before)
+    assert (own / "spool").stat().st_mode & 0o077 == 0
+    assert own.stat().st_mode & 0o066 == 0
 
 
 @pytest.mark.as_root

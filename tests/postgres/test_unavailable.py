@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from meeta_bot import settings
+from meeta_bot import database, settings
 from meeta_bot.database import migrations
 from meeta_bot.delivery.postgres import PostgresSink
 from meeta_bot.delivery.sink import Delivery, SinkUnavailable
@@ -94,6 +94,18 @@ async def test_password_is_asked_for_and_never_shown(fragile: Server, fragile_ur
         ).applied
     finally:
         access.write_text(before)
+
+
+@pytest.mark.parametrize("wanted", ["any", "read-write", "primary", "prefer-standby"])
+async def test_a_reader_takes_the_kind_of_server_that_the_address_wants(own_database_url: str, wanted: str) -> None:
+    url = f"{own_database_url}&target_session_attrs={wanted}"
+    connection = await database.connect(url, settings.load(), purpose="reader", read_only=True)
+    try:
+        assert await connection.fetchval("SELECT 1") == 1
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await connection.execute("CREATE TABLE meeta.mine ()")
+    finally:
+        await connection.close()
 
 
 async def test_read_only(own_database_url: str) -> None:

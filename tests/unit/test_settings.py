@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def refusal(**call: object) -> str:
 def test_without_any_source_the_defaults_hold() -> None:
     assert settings.load().bot_name == "Event recorder"
     assert settings.load().database_url is None
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch, toml: WriteToml) -> None:
+    def unknown(user_id: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {user_id}")
+
+    path = toml("")
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(ConfigurationError, match="12345 has no home") as error:
+        settings.load()
+    assert error.value.hint == "set HOME, or MEETA_CONFIG and MEETA_DATA_DIRECTORY"
+    monkeypatch.setenv("MEETA_CONFIG", str(path))
+    assert "has no home" in refusal()
+    monkeypatch.setenv("MEETA_DATA_DIRECTORY", str(path.parent))
+    assert settings.load().data_directory == path.parent
 
 
 def test_an_option_wins_over_the_environment_and_that_over_the_file(

@@ -8,6 +8,7 @@ import os
 import time
 from pathlib import Path
 
+from meeta_bot import directories
 from meeta_bot.capture.spool.format import NAME
 from meeta_bot.errors import SpoolBusy, SpoolError
 from meeta_bot.settings import Settings
@@ -60,7 +61,7 @@ class SpoolDirectory:
         :raises SpoolError: it can't be written.
         :raises OSError: it can't be made.
         """
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directories.make(self.directory)
         held = os.fstat(self._lock)
         with contextlib.suppress(OSError):
             if _identity(self.directory / "lock") == (held.st_dev, held.st_ino):
@@ -80,7 +81,7 @@ class SpoolDirectory:
 def _take_lock(directory: Path) -> int:
     """Return the open file that holds the lock."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directories.make(directory)
         lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         hint = "name a directory that you may write to with MEETA_DATA_DIRECTORY"

