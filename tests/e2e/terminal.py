@@ -74,6 +74,11 @@ class Terminal:
             return code
 
 
+def _surroundings() -> dict[str, str]:
+    """Our environment without the size of another terminal, which the readline library of this process puts there."""
+    return {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}
+
+
 @asynccontextmanager
 async def on_terminal(
     *arguments: str, columns: int = 80, lines: int = 24, **environment: str
@@ -83,7 +88,7 @@ async def on_terminal(
     fcntl.ioctl(keyboard, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "meeta_bot", *arguments),
-        env={**os.environ, "TERM": "xterm-256color", "PAGER": "cat", **environment},
+        env={**_surroundings(), "TERM": "xterm-256color", "PAGER": "cat", **environment},
         stdin=keyboard,
         stdout=keyboard,
         stderr=keyboard,
