@@ -19,7 +19,7 @@ from meeta_bot.events import EndReason, Payload
 
 
 class Action(StrEnum):
-    """What a capture does about an answer."""
+    """The thing that a capture does about an answer."""
 
     END = "ends"
     RETURN = "ends; one that was in the room enters anew"

@@ -92,7 +92,11 @@ async def connect(
             },
         )
         if read_only:  # not as an option of the start: target_session_attrs=read-write would find no server then
-            await connection.execute(_READ_ONLY)
+            try:
+                await connection.execute(_READ_ONLY)
+            except BaseException:
+                connection.terminate()
+                raise
         return connection
     except ssl.SSLError as error:  # a ValueError as well, when the certificate is not trusted
         raise _unreachable(url, error) from None

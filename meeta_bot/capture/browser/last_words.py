@@ -67,7 +67,7 @@ _NOISE = re.compile(
 
 
 class _Weight(IntEnum):
-    """How surely a line is the reason; the least wins."""
+    """The weight of a line as the reason; the least wins."""
 
     FATAL = 0
     DEADLY = 1
